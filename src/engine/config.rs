@@ -1,0 +1,40 @@
+//! What an engine can be told at its start.
+
+use std::time::Duration;
+
+use crate::limits;
+use crate::transport::Policy;
+
+/// Settings of an [`Engine`](crate::Engine): plain data with safe defaults.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Events that one raising thread can have waiting (rounded up to a power of two).
+    pub lane_events: usize,
+    /// Most subscriptions held at one time.
+    pub subscriptions: usize,
+    /// Threads that run in-process handlers (`route:` sockets).
+    pub workers: usize,
+    /// How long a drop of the engine waits for what was raised.
+    pub drain: Duration,
+    /// How long a UNIX datagram waits for a receiver whose queue is full.
+    pub unix_wait: Duration,
+    /// How many datagrams may wait so, a receiver.
+    pub unix_backlog: usize,
+    /// Where events may be sent.
+    pub policy: Policy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            lane_events: limits::LANE_EVENTS,
+            subscriptions: limits::SUBSCRIPTIONS,
+            workers: 2,
+            drain: Duration::from_secs(2),
+            unix_wait: Duration::from_secs(5),
+            unix_backlog: 1024,
+            policy: Policy::default(),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Names and parameters of events, and the events known at the start.

@@ -1,0 +1,68 @@
+//! Bellwire dispatches events for proxies: code raises one, every subscriber hears of it.
+//!
+//! ```text
+//!  proxy thread               reactor thread                      worker threads
+//!  event.raise(|p| …)
+//!    gate: anybody there?
+//!    encode once (arena)
+//!    push on my lane ───────►  drain lanes, fan out over the
+//!    wake it if it sleeps      snapshot, send without waiting ──► in-process handlers
+//!                              count every outcome ◄──────────── report every outcome
+//! ```
+//!
+//! [`Event::raise`] takes no lock, waits for nothing, allocates nothing in steady state and costs
+//! the same for one subscriber as for a hundred thousand. It speaks the language of the OpenSIPS
+//! Event Interface: the same socket strings, the same payload bytes, the same management commands.
+//!
+//! ```
+//! use bellwire::{Config, Engine, Expire};
+//!
+//! let receiver = std::net::UdpSocket::bind("127.0.0.1:0")?;
+//! let socket = format!("udp:{}", receiver.local_addr()?);
+//!
+//! let engine = Engine::start(Config::default())?;
+//! let blocked = engine.declare("E_PIKE_BLOCKED")?;
+//! engine.subscribe("E_PIKE_BLOCKED", &socket, Expire::after_secs(1800))?;
+//! blocked.raise(|p| {
+//!     p.str("ip", "192.168.2.11").int("port", 5060);
+//! });
+//!
+//! let mut datagram = [0; 256];
+//! let length = receiver.recv(&mut datagram)?;
+//! assert_eq!(
+//!     std::str::from_utf8(&datagram[..length])?,
+//!     r#"{"jsonrpc":"2.0","method":"E_PIKE_BLOCKED","params":{"ip":"192.168.2.11","port":5060}}"#,
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where things live
+//!
+//! | floor | modules | what |
+//! |---|---|---|
+//! | 4 | [`engine`], [`mi`], [`source`] | the owner of the threads, the hot path, the reactor; management; ingest |
+//! | 3 | [`transport`] | one file a transport, and the harness for what may block |
+//! | 2 | `registry`, [`stats`] | the only writer of the subscriber tables; the counters |
+//! | 1 | [`event`], [`wire`] / `lane`, `arena`, `snapshot`, `parker` | codecs / concurrency, which know nothing of each other |
+//! | 0 | `sync`, [`limits`] | std or loom; every maximum |
+#![forbid(unsafe_code)]
+
+mod arena;
+pub mod engine;
+pub mod event;
+mod lane;
+pub mod limits;
+pub mod mi;
+mod parker;
+mod registry;
+mod snapshot;
+pub mod source;
+pub mod stats;
+mod sync;
+pub mod transport;
+pub mod wire;
+
+pub use engine::{Config, Engine, Event, Handle, Raised};
+pub use event::{EventName, Params, Value};
+pub use registry::{Expire, Subscription};
+pub use stats::{Reason, Stats};
