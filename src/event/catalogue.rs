@@ -1,0 +1,1 @@
+//! The events known at the start.
