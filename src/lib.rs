@@ -59,6 +59,8 @@ mod snapshot;
 pub mod source;
 pub mod stats;
 mod sync;
+#[cfg(test)]
+mod testing;
 pub mod transport;
 pub mod wire;
 

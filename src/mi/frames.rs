@@ -120,7 +120,7 @@ impl Frames {
             },
             Start::Noise => Frame::Noise,
         };
-        self.resume();
+        self.resume(false);
         frame
     }
 
@@ -141,11 +141,11 @@ impl Frames {
                 Ok(Some(length)) => (Frame::TooLong { reply: text(reply) }, Some(at + length)),
                 Ok(None) if rest.len() - at <= limits::MI_REQUEST_BYTES => return None,
                 Ok(None) => {
-                    let frame = Frame::TooLong { reply: text(reply) };
                     let mut nesting = Nesting::default();
                     nesting.end(&rest[at..]);
+                    let (frame, length) = (Frame::TooLong { reply: text(reply) }, rest.len());
                     self.passing = Some(nesting);
-                    (frame, Some(rest.len()))
+                    (frame, Some(length))
                 }
                 Err(NotJson) => (Frame::NotJson { reply: text(reply) }, None),
             },
@@ -161,7 +161,7 @@ impl Frames {
         };
         match taken {
             Some(length) => self.take(length),
-            None => self.resume(),
+            None => self.resume(true),
         }
         Some(frame)
     }
@@ -174,16 +174,16 @@ impl Frames {
         self.start += length;
     }
 
-    /// Drops what cannot be read, up to what looks like the start of a request, or like the first
-    /// part of one.
-    fn resume(&mut self) {
+    /// Drops what cannot be read, up to what looks like the start of a request; or like the first
+    /// part of one, if more bytes may still come for it.
+    fn resume(&mut self, may_go_on: bool) {
         let rest = self.rest();
         let next = (1..rest.len()).find(|&at| {
             rest[at] == b':'
                 && match begin(&rest[at..]) {
                     Start::Json { reply, .. } => reply.iter().all(|&byte| is_reply_byte(byte)),
                     Start::Text { .. } => rest[at - 1] == b'\n',
-                    Start::Unknown => true,
+                    Start::Unknown => may_go_on,
                     Start::NotJson { .. } | Start::Noise => false,
                 }
         });

@@ -11,6 +11,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 use std::os::fd::RawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::MetadataExt;
@@ -161,7 +162,7 @@ fn bind_udp(text: &str, options: &ListenOptions) -> Result<UdpSocket, String> {
         ));
     }
     let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::DGRAM.cloexec(), None).map_err(|e| e.to_string())?;
+    let socket = Socket::new(domain, Type::DGRAM, None).map_err(|e| e.to_string())?;
     prepare(&socket, options)?;
     socket.bind(&address.into()).map_err(|error| format!("cannot bind: {error}"))?;
     Ok(socket.into())
@@ -209,7 +210,7 @@ fn bind_unix(path: &Path, options: &ListenOptions) -> Result<(UnixDatagram, OwnF
     check_directory(path)?;
     remove_stale_socket(path)?;
     let socket =
-        Socket::new(Domain::UNIX, Type::DGRAM.cloexec(), None).map_err(|e| e.to_string())?;
+        Socket::new(Domain::UNIX, Type::DGRAM, None).map_err(|e| e.to_string())?;
     prepare(&socket, options)?;
     // Linux gives the file the mode of the socket, less the umask: nobody can come in between.
     let mode = Mode::from_raw_mode(options.mode & 0o777);
@@ -219,7 +220,7 @@ fn bind_unix(path: &Path, options: &ListenOptions) -> Result<(UnixDatagram, OwnF
     let file = OwnFile::of(path).map_err(|error| format!("vanished: {error}"))?;
     // The umask may have taken what was asked for.
     rustix::fs::chmod(path, mode).map_err(|error| format!("cannot set its mode: {error}"))?;
-    Ok((socket.into(), file))
+    Ok((UnixDatagram::from(OwnedFd::from(socket)), file))
 }
 
 /// Removes a socket that nobody serves; anything else in its place is an error.

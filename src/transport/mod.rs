@@ -1,6 +1,8 @@
 //! The transports: socket strings, and how events reach them.
 
+pub(crate) mod listen;
 mod policy;
+pub(crate) mod throttle;
 
 pub use policy::Policy;
 
