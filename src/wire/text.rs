@@ -17,7 +17,8 @@
 //! | numbers, `true`, `false`, `null` | their text, nothing for `null`: all are strings when read |
 //! | CR, NUL, other controls in a value | raw: the datagram has its own length, only LF ends a line |
 //! | a newline in a name | a space, or the rest of the name would become a parameter |
-//! | `::` in a name, or in a value without a name | raw: read as the end of a name, as ever |
+//! | `::` in a name, `:` at its end | raw: the first `::` ends the name when it is read |
+//! | `::` in a value without a name | raw: read as a name and its value |
 //! | a wrapped value that ends in `\` | a space after it, or its last quote would not close it |
 //! | a value in one line that begins with `"` | raw; a later value can make it look wrapped |
 

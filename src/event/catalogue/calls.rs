@@ -1,4 +1,4 @@
-//! The events of the OpenSIPS modules, those that follow users, calls and the addresses that send them.
+//! The events of the modules that follow users, calls, and the addresses they come from.
 
 use super::EventSpec;
 use super::ParamSpec;

@@ -30,16 +30,15 @@ use crate::limits;
 /// [`ParseError`]: not UTF-8, not one JSON object, too deep, or not a notification.
 pub fn jsonrpc(payload: &[u8]) -> Result<Notification<'_>, ParseError> {
     let text = utf8(payload)?;
+    let document = Document { text };
+    check_depth(payload)?;
     match text.trim_ascii_start().as_bytes() {
         [] => return Err(ParseError::Empty),
-        [b'[', ..] => return Err(ParseError::NotObject),
-        _ => {}
-    }
-    check_depth(payload)?;
-    let document = Document { text };
-    let whole: &RawValue = document.read(text)?;
-    if !whole.get().starts_with('{') {
-        return Err(ParseError::NotObject);
+        [b'{', ..] => {}
+        _ => {
+            document.read::<&RawValue>(text)?;
+            return Err(ParseError::NotObject);
+        }
     }
     let members: Members<'_> = document.read(text)?;
     if let Some(member) = members.repeated {
