@@ -26,8 +26,11 @@ const DIFFERENT: &[(&str, &str, &[u8])] = &[
     (
         "body_utf8_bad",
         "bytes that are not UTF-8 go out raw there; we write U+FFFD for each sequence",
-        "{\"jsonrpc\":\"2.0\",\"method\":\"E_G\",\"params\":{\"v\":\"ok\u{fffd}\u{fffd}\u{fffd}(\u{fffd}end\"}}"
-            .as_bytes(),
+        concat!(
+            r#"{"jsonrpc":"2.0","method":"E_G","params":{"v":"#,
+            "\"ok\u{fffd}\u{fffd}\u{fffd}(\u{fffd}end\"}}",
+        )
+        .as_bytes(),
     ),
     (
         "mi_obj_other",

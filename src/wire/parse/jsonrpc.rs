@@ -23,7 +23,8 @@ use crate::limits;
 ///
 /// Keys may come in any order, white space is allowed, unknown members are passed over. Nested
 /// arrays and objects become their compact JSON text. Whole numbers become `i64`, else `u64`; all
-/// others the nearest `f64`. `"id":null` is taken: OpenSIPS 2.4 to 3.1.0 write it into notifications.
+/// others the nearest `f64`. `"id":null` is taken: OpenSIPS 2.4 to 3.1.0 write it into
+/// notifications.
 ///
 /// # Errors
 ///
