@@ -171,7 +171,10 @@ proptest! {
     #[test]
     fn bytes_are_written_as_their_lossy_text(bytes in vec(any::<u8>(), 0..40)) {
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let event = |value| Notification { method: "E".into(), params: vec![Param::named("v", value)] };
+        let event = |value| {
+            let params = vec![Param::named("v", value)];
+            Notification { method: "E".into(), params }
+        };
         prop_assert_eq!(encoded(&event(Value::from(bytes))), encoded(&event(Value::from(text))));
     }
 

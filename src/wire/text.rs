@@ -19,7 +19,7 @@
 //! | a newline in a name | a space, or the rest of the name would become a parameter |
 //! | `::` in a name, `:` at its end | raw: the first `::` ends the name when it is read |
 //! | `::` in a value without a name | raw: read as a name and its value |
-//! | a wrapped value that ends in `\` | a space after it, or its last quote would not close it |
+//! | a wrapped value that ends in `\` | a space after it, or its quote would not end it |
 //! | a value in one line that begins with `"` | raw; a later value can make it look wrapped |
 
 use std::borrow::Cow;

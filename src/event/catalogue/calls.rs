@@ -67,7 +67,7 @@ pub(super) const ALL: &[EventSpec] = &[
         "E_UL_LATENCY_UPDATE",
         "usrloc",
         CONTACT,
-        "A contact's answer time changed; latency is in microseconds.",
+        "A contact's answer time changed.",
     ),
     event(
         "E_UL_CONTACT_REFRESH",
@@ -229,7 +229,7 @@ pub(super) const ALL: &[EventSpec] = &[
             str("etag"),
             str("body"),
         ],
-        "A state known at the start is shown.",
+        "A state that is already known is shown.",
     ),
     event(
         "E_REGISTRANT_REGISTERING",
