@@ -1,1 +1,11 @@
-//! wire
+//! The payload formats: how events look outside.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`jsonrpc`] | the JSON-RPC notification of OpenSIPS 3.1 and later: the one encoding of a raise |
+//! | [`text`] | the text datagram of OpenSIPS 1.7 to 3.0, made from a notification that was read |
+//! | [`parse`] | both of them, read |
+
+pub mod jsonrpc;
+pub mod parse;
+pub mod text;

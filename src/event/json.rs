@@ -1,0 +1,182 @@
+//! The strings and numbers of a payload, as OpenSIPS writes them (cJSON with its changes).
+//!
+//! A raise waits for this code, so a string is looked at eight bytes a step and copied in whole
+//! runs. What is escaped: `"` and `\`, the five short escapes, other controls and NUL as `\u00xx`
+//! in lower case. 0x7F, `/` and everything from 0x80 on stay raw.
+
+use bytes::BytesMut;
+
+const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+
+/// Writes `text` as a JSON string, with its quotes.
+#[inline]
+pub(crate) fn string(out: &mut BytesMut, text: &str) {
+    out.extend_from_slice(b"\"");
+    escaped(out, text.as_bytes());
+    out.extend_from_slice(b"\"");
+}
+
+/// Writes `text` as the inside of a JSON string. It must be UTF-8.
+#[inline]
+pub(super) fn escaped(out: &mut BytesMut, text: &[u8]) {
+    match first_special(text) {
+        None => out.extend_from_slice(text),
+        Some(at) => escaped_from(out, text, at),
+    }
+}
+
+/// Writes bytes as the inside of a JSON string; each sequence that is not UTF-8 becomes one U+FFFD.
+#[inline]
+pub(super) fn repaired(out: &mut BytesMut, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => escaped(out, text.as_bytes()),
+        Err(_) => repaired_by_chunks(out, bytes),
+    }
+}
+
+#[cold]
+fn repaired_by_chunks(out: &mut BytesMut, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        escaped(out, chunk.valid().as_bytes());
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+/// Writes a whole number.
+#[inline]
+pub(super) fn whole(out: &mut BytesMut, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Writes a number; `null` for one that is not finite, which JSON cannot hold.
+#[inline]
+pub(super) fn float(out: &mut BytesMut, number: f64) {
+    if number.is_finite() {
+        out.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
+    } else {
+        out.extend_from_slice(b"null");
+    }
+}
+
+/// Writes the rest of a string whose first special byte stands at `at`.
+fn escaped_from(out: &mut BytesMut, mut text: &[u8], mut at: usize) {
+    // One more byte for this escape and a few for those that likely follow.
+    out.reserve(text.len() + 16);
+    loop {
+        let (clean, rest) = text.split_at(at);
+        out.extend_from_slice(clean);
+        escape(out, rest[0]);
+        text = &rest[1..];
+        match first_special(text) {
+            Some(next) => at = next,
+            None => return out.extend_from_slice(text),
+        }
+    }
+}
+
+fn escape(out: &mut BytesMut, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let short = match byte {
+        b'"' => b'"',
+        b'\\' => b'\\',
+        0x08 => b'b',
+        0x0c => b'f',
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        _ => {
+            let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digits[0], digits[1]]);
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
+/// The place of the first byte that must be escaped.
+#[inline]
+fn first_special(text: &[u8]) -> Option<usize> {
+    let (words, tail) = text.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let found = special_bits(u64::from_le_bytes(*word));
+        if found != 0 {
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    tail.iter()
+        .position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')
+        .map(|at| words.len() * 8 + at)
+}
+
+/// The high bit of each byte of `word` that must be escaped, exact up to the first one.
+///
+/// A borrow of the subtractions only travels upward, from a byte that is itself special, so the
+/// lowest bit set is always right. High bits of `word` itself are masked: such bytes stay raw.
+#[inline]
+fn special_bits(word: u64) -> u64 {
+    let control = word.wrapping_sub(ONES * 0x20);
+    let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
+    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    (control | quote | backslash) & !word & HIGHS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(text: &str) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        string(&mut out, text);
+        out.to_vec()
+    }
+
+    /// Each byte at each place of a word and beyond, so that no neighbour hides or invents one.
+    #[test]
+    fn every_ascii_byte_is_found_at_every_place_and_only_if_special() {
+        for filler in ["a", "\u{7f}", " ", "!", "#", "[", "]", "\u{e9}"] {
+            for byte in 0..0x80_u8 {
+                for before in 0..20 {
+                    for after in [0, 1, 7, 9] {
+                        let text = [&filler.repeat(before), "\0", &filler.repeat(after)].concat();
+                        let text = text.replace('\0', &char::from(byte).to_string());
+                        let is_special = byte < 0x20 || byte == b'"' || byte == b'\\';
+                        let at = is_special.then(|| filler.len() * before);
+                        assert_eq!(first_special(text.as_bytes()), at, "{text:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn escapes_are_those_of_opensips() {
+        let controls: String = (0..0x20_u8).map(char::from).collect();
+        let expected = concat!(
+            r#""\u0000\u0001\u0002\u0003\u0004\u0005\u0006\u0007\b\t\n\u000b\f\r\u000e\u000f"#,
+            r"\u0010\u0011\u0012\u0013\u0014\u0015\u0016\u0017\u0018\u0019\u001a\u001b\u001c",
+            r#"\u001d\u001e\u001f""#,
+        );
+        assert_eq!(written(&controls), expected.as_bytes());
+        assert_eq!(written("\"\\/\u{7f}"), b"\"\\\"\\\\/\x7f\"");
+    }
+
+    #[test]
+    fn bytes_are_repaired_as_from_utf8_lossy_does() {
+        for bytes in [
+            b"ok\xff\xfe\xc3\x28\x80end".as_slice(),
+            b"\xf0\x9f\x98",
+            b"\xf0\x9f\x98\x80",
+            b"\xe2\x82\"\xe2\x82\xac\n\xc0\xaf",
+            b"",
+        ] {
+            let mut out = BytesMut::new();
+            repaired(&mut out, bytes);
+            let mut expected = BytesMut::new();
+            escaped(&mut expected, String::from_utf8_lossy(bytes).as_bytes());
+            assert_eq!(out, expected, "{bytes:?}");
+        }
+    }
+}
