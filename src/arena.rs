@@ -58,7 +58,9 @@ impl Arena {
             self.resting.push_back(used);
         }
         for _ in 0..self.resting.len() {
-            let Some(mut block) = self.resting.pop_front() else { break };
+            let Some(mut block) = self.resting.pop_front() else {
+                break;
+            };
             if block.try_reclaim(ARENA_BLOCK_BYTES) {
                 return block;
             }

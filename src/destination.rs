@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::stats::{Page, Reason, Ticket};
+use crate::stats::{Outcome, Page, Reason, Ticket};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::atomic::{AtomicI32, AtomicU8, AtomicU64};
 
@@ -50,7 +50,10 @@ pub(crate) enum Route {
     /// A UDP datagram to this address.
     Udp(SocketAddr),
     /// A destination with state, shared by all sockets of the same key.
-    Shared { key: Box<str>, endpoint: Box<dyn Endpoint> },
+    Shared {
+        key: Box<str>,
+        endpoint: Box<dyn Endpoint>,
+    },
 }
 
 /// A destination that was parsed and not yet opened.
@@ -62,8 +65,9 @@ pub(crate) trait Endpoint: fmt::Debug + Send + Sync {
 
 /// What the reactor lends to an outlet.
 pub(crate) struct Context<'a> {
-    /// The time at the start of this turn.
+    /// The time at the start of this turn, and the same in milliseconds of the engine's clock.
     pub(crate) now: Instant,
+    pub(crate) now_ms: u64,
     /// Where sockets are registered; the token is the destination's.
     pub(crate) poll: &'a mio::Registry,
 }
@@ -78,7 +82,7 @@ pub(crate) struct Parcel {
 /// An open destination. Lives on the reactor's thread and must never block it.
 ///
 /// Each parcel's ticket is settled exactly once: at once, or later, when the outcome is known.
-pub(crate) trait Outlet: fmt::Debug {
+pub(crate) trait Outlet: fmt::Debug + Send {
     /// Takes one parcel.
     fn deliver(&mut self, parcel: Parcel, cx: &Context<'_>);
 
@@ -95,6 +99,9 @@ pub(crate) trait Outlet: fmt::Debug {
 
     /// Its deadline has come.
     fn tick(&mut self, _cx: &Context<'_>) {}
+
+    /// A worker reports what became of a parcel handed to it.
+    fn outcome(&mut self, _sequence: u64, _outcome: Outcome) {}
 
     /// The subscription in that place ended: what waits for it is dropped.
     fn cancel(&mut self, page: &Arc<Page>, place: u8);

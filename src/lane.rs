@@ -102,7 +102,11 @@ pub struct Consumer<T> {
 
 impl<T> Default for Consumer<T> {
     fn default() -> Self {
-        Self { lanes: Vec::new(), version: 0, next: 0 }
+        Self {
+            lanes: Vec::new(),
+            version: 0,
+            next: 0,
+        }
     }
 }
 
@@ -192,7 +196,11 @@ mod tests {
         let (small, large): (Vec<u32>, Vec<u32>) = items.iter().partition(|&&item| item < 10);
         assert_eq!(small, [0, 1, 2, 3]);
         assert_eq!(large, [10, 11, 12, 13]);
-        assert_eq!(all.registered.lock().unwrap().len(), 1, "the ended lane was let go");
+        assert_eq!(
+            all.registered.lock().unwrap().len(),
+            1,
+            "the ended lane was let go"
+        );
         assert!(consumer.is_idle(&all));
         second.push(1).unwrap();
         assert!(!consumer.is_idle(&all));
@@ -210,7 +218,10 @@ mod tests {
         let mut items = Vec::new();
         consumer.drain(&all, 4, |item| items.push(item));
         consumer.drain(&all, 4, |item| items.push(item));
-        assert!(items.contains(&2), "two turns look at both lanes: {items:?}");
+        assert!(
+            items.contains(&2),
+            "two turns look at both lanes: {items:?}"
+        );
     }
 
     #[test]

@@ -51,7 +51,10 @@ pub enum Notified {
 impl<W: Wake> Parker<W> {
     /// A parker whose sleeper is awake.
     pub fn new(waker: W) -> Self {
-        Self { state: CachePadded::new(AtomicU8::new(0)), waker }
+        Self {
+            state: CachePadded::new(AtomicU8::new(0)),
+            waker,
+        }
     }
 
     /// Announces a sleep. While the nap lives, whoever notifies wakes the sleeper.
@@ -78,13 +81,22 @@ impl<W: Wake> Parker<W> {
         if state & ASLEEP != 0 && self.state.fetch_and(!ASLEEP, AcqRel) & ASLEEP != 0 {
             self.waker.wake();
         }
-        if state & CLOSED != 0 { Notified::Closed } else { Notified::Open }
+        if state & CLOSED != 0 {
+            Notified::Closed
+        } else {
+            Notified::Open
+        }
     }
 
     /// Whether raisers should give up before they push.
     #[inline]
     pub fn is_refusing(&self) -> bool {
         self.state.load(Relaxed) & REFUSING != 0
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.state.load(Relaxed) & CLOSED != 0
     }
 
     /// Asks raisers to give up before they push, and wakes the sleeper to see to it.

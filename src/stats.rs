@@ -181,6 +181,8 @@ pub(crate) struct RaiseCount {
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     raisers: Mutex<Raisers>,
+    /// Drops between lane and fan-out: what a shutdown found in the lanes.
+    pub(crate) dropped_before: DropCells,
     pub(crate) fanned_out: CachePadded<Cell>,
     pub(crate) matched: Cell,
     pub(crate) delivered: Cell,
@@ -213,8 +215,8 @@ impl Totals {
         raisers.ended_dropped.add(&count.dropped.read());
     }
 
-    /// A plain copy. What waits in lanes is what was raised and is neither dropped nor fanned
-    /// out: the writers do not stop for the reader, so it is exact at quiescence.
+    /// A plain copy, without what waits in lanes. The writers do not stop for the reader: the
+    /// counts fit each other at quiescence.
     pub(crate) fn read(&self) -> Stats {
         let fanned_out = self.fanned_out.get();
         let mut stats = Stats {
@@ -227,7 +229,8 @@ impl Totals {
         };
         let raisers = self.raisers.lock().expect("no panic under this lock");
         stats.raised = raisers.ended_raised;
-        stats.dropped_before = raisers.ended_dropped;
+        stats.dropped_before = self.dropped_before.read();
+        stats.dropped_before.add(&raisers.ended_dropped);
         for count in &raisers.running {
             stats.raised += count.raised.get();
             stats.dropped_before.add(&count.dropped.read());
@@ -239,6 +242,20 @@ impl Totals {
 /// The counters of the subscriptions in one chunk, which outlive the copies of the chunk.
 #[derive(Debug)]
 pub(crate) struct Page(Box<[Tally]>);
+
+/// Counts the outcome of one match.
+pub(crate) fn count(outcome: Outcome, totals: &Totals, tally: &Tally) {
+    match outcome {
+        Outcome::Delivered => {
+            totals.delivered.add(1);
+            tally.delivered.add(1);
+        }
+        Outcome::Dropped(reason, errno) => {
+            totals.dropped.add(reason, 1);
+            tally.drop(reason, errno);
+        }
+    }
+}
 
 /// What is counted of one subscription.
 #[derive(Debug, Default)]
@@ -269,16 +286,19 @@ impl Page {
 impl Tally {
     /// Counts a drop. `errno` is kept if it is not 0.
     #[cold]
-    pub(crate) fn drop(&self, reason: Reason, count: u64, errno: i32) {
+    fn drop(&self, reason: Reason, errno: i32) {
         let dropped = self.dropped.get_or_init(Box::default);
-        dropped.cells.add(reason, count);
+        dropped.cells.add(reason, 1);
         if errno != 0 {
             dropped.last_errno.store(errno, Relaxed);
         }
     }
 
     pub(crate) fn drops(&self) -> Drops {
-        self.dropped.get().map(|dropped| dropped.cells.read()).unwrap_or_default()
+        self.dropped
+            .get()
+            .map(|dropped| dropped.cells.read())
+            .unwrap_or_default()
     }
 
     /// The errno of the last drop that had one.
@@ -304,6 +324,14 @@ impl Tally {
     }
 }
 
+/// What became of one event for one subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Delivered,
+    /// The errno is 0 where the kernel was not asked.
+    Dropped(Reason, i32),
+}
+
 /// One event on its way to one subscription: must be settled exactly once, by the reactor.
 #[derive(Debug)]
 pub(crate) struct Ticket {
@@ -318,21 +346,22 @@ impl Ticket {
         totals.matched.add(1);
         totals.in_flight.add(1);
         page.tally(place).matched.add(1);
-        Self { totals: Arc::clone(totals), page: Arc::clone(page), place }
+        Self {
+            totals: Arc::clone(totals),
+            page: Arc::clone(page),
+            place,
+        }
     }
 
-    /// Counts a delivery.
-    pub(crate) fn delivered(self) {
+    /// Counts what became of it.
+    pub(crate) fn settle(self, outcome: Outcome) {
         self.totals.in_flight.sub(1);
-        self.totals.delivered.add(1);
-        self.page.tally(self.place).delivered.add(1);
+        count(outcome, &self.totals, self.page.tally(self.place));
     }
 
-    /// Counts a drop. `errno` is 0 when the kernel was not asked.
-    pub(crate) fn dropped(self, reason: Reason, errno: i32) {
-        self.totals.in_flight.sub(1);
-        self.totals.dropped.add(reason, 1);
-        self.page.tally(self.place).drop(reason, 1, errno);
+    /// Counts a drop that the kernel was not asked about.
+    pub(crate) fn dropped(self, reason: Reason) {
+        self.settle(Outcome::Dropped(reason, 0));
     }
 
     /// Whether it belongs to the subscription in that place.

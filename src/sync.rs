@@ -75,7 +75,9 @@ mod model {
 
         pub(crate) fn push(&self, value: T) -> Result<(), T> {
             let tail = self.tail.load(Acquire);
-            let mut slot = self.slots[tail % self.slots.len()].lock().expect("not poisoned");
+            let mut slot = self.slots[tail % self.slots.len()]
+                .lock()
+                .expect("not poisoned");
             if slot.is_some() {
                 return Err(value);
             }
@@ -91,8 +93,15 @@ mod model {
                 if head == self.tail.load(Acquire) {
                     return None;
                 }
-                if self.head.compare_exchange(head, head + 1, AcqRel, Acquire).is_ok() {
-                    return self.slots[head % self.slots.len()].lock().expect("not poisoned").take();
+                if self
+                    .head
+                    .compare_exchange(head, head + 1, AcqRel, Acquire)
+                    .is_ok()
+                {
+                    return self.slots[head % self.slots.len()]
+                        .lock()
+                        .expect("not poisoned")
+                        .take();
                 }
             }
         }

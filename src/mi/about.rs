@@ -14,11 +14,16 @@ use super::recipe::Arguments;
 pub(super) fn uptime(context: &Context, _: &Arguments) -> Result<Answer, Failure> {
     let now = SystemTime::now();
     // The wall clock can be set back; the command must not fail for that.
-    let up = now.duration_since(context.started).unwrap_or(Duration::ZERO);
+    let up = now
+        .duration_since(context.started)
+        .unwrap_or(Duration::ZERO);
     Ok(Answer::Facts(vec![
         ("Now".into(), Fact::Text(ctime(now))),
         ("Up since".into(), Fact::Text(ctime(context.started))),
-        ("Up time".into(), Fact::Text(format!("{} [sec]", up.as_secs()))),
+        (
+            "Up time".into(),
+            Fact::Text(format!("{} [sec]", up.as_secs())),
+        ),
     ]))
 }
 
@@ -36,7 +41,12 @@ pub(super) fn version(_: &Context, _: &Arguments) -> Result<Answer, Failure> {
 /// `which`: all commands, or the recipes of one.
 pub(super) fn which(_: &Context, arguments: &Arguments) -> Result<Answer, Failure> {
     match arguments.text("command")? {
-        None => Ok(Answer::Names(commands::COMMANDS.iter().map(|command| command.name).collect())),
+        None => Ok(Answer::Names(
+            commands::COMMANDS
+                .iter()
+                .map(|command| command.name)
+                .collect(),
+        )),
         Some(name) => match commands::find(&name) {
             Ok(command) => Ok(Answer::Recipes(command.recipes)),
             Err(failure) if failure == Failure::method_not_found() => {

@@ -48,7 +48,9 @@ impl Serialize for Answer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Ok => serializer.serialize_str("OK"),
-            Self::Facts(facts) => serializer.collect_map(facts.iter().map(|(name, fact)| (name, fact))),
+            Self::Facts(facts) => {
+                serializer.collect_map(facts.iter().map(|(name, fact)| (name, fact)))
+            }
             Self::Names(names) => serializer.collect_seq(names),
             Self::Recipes(recipes) => serializer.collect_seq(*recipes),
             Self::Events(events) => one_member(serializer, "Events", &List(events, Bare)),
@@ -150,7 +152,11 @@ impl<'a> Line<'a> {
             0 => Seconds::Word("expired"),
             secs => Seconds::Number(secs),
         });
-        Self { socket: &subscription.socket, expire, ttl }
+        Self {
+            socket: &subscription.socket,
+            expire,
+            ttl,
+        }
     }
 }
 

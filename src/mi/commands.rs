@@ -68,9 +68,10 @@ impl Reply {
         match self {
             Self::Silent => None,
             Self::Json(text) => Some(text),
-            Self::Malformed => {
-                Some(request::refusal(&Failure::command(-32700, "Parse error"), &request::Id::Null))
-            }
+            Self::Malformed => Some(request::refusal(
+                &Failure::command(-32700, "Parse error"),
+                &request::Id::Null,
+            )),
         }
     }
 }
@@ -80,7 +81,14 @@ impl Commands {
     pub fn new(handle: Handle, options: Options) -> Self {
         let started = SystemTime::now();
         let statistics = Mutex::new(Vec::new());
-        Self { context: Arc::new(Context { handle, options, started, statistics }) }
+        Self {
+            context: Arc::new(Context {
+                handle,
+                options,
+                started,
+                statistics,
+            }),
+        }
     }
 
     /// Adds statistics to what `get_statistics` lists, for all clones of these commands.
@@ -127,7 +135,9 @@ impl Commands {
 
 impl fmt::Debug for Commands {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Commands").field("options", &self.context.options).finish_non_exhaustive()
+        out.debug_struct("Commands")
+            .field("options", &self.context.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -147,7 +157,9 @@ pub(super) struct Command {
 impl Command {
     /// The part of the name behind the group.
     fn local(&self) -> &'static str {
-        self.name.split_once(':').map_or(self.name, |(_, local)| local)
+        self.name
+            .split_once(':')
+            .map_or(self.name, |(_, local)| local)
     }
 }
 
@@ -220,7 +232,9 @@ pub(super) const COMMANDS: &[Command] = &[
 
 /// The command of that name: the new one, the old one, or the part behind the group.
 pub(super) fn find(name: &str) -> Result<&'static Command, Failure> {
-    if let Some(command) = COMMANDS.iter().find(|command| command.name == name || command.old == name)
+    if let Some(command) = COMMANDS
+        .iter()
+        .find(|command| command.name == name || command.old == name)
     {
         return Ok(command);
     }
@@ -257,14 +271,32 @@ mod tests {
     #[test]
     fn a_local_name_that_two_groups_have_is_ambiguous() {
         let failure = find("list").unwrap_err();
-        assert_eq!((failure.code, failure.message), (-32001, "Method ambiguous"));
-        assert_eq!(failure.data.unwrap(), "supported names: statistics:list, evi:list");
+        assert_eq!(
+            (failure.code, failure.message),
+            (-32001, "Method ambiguous")
+        );
+        assert_eq!(
+            failure.data.unwrap(),
+            "supported names: statistics:list, evi:list"
+        );
     }
 
     #[test]
     fn other_names_are_not_found() {
-        for name in ["", "no_such_cmd", "evi:", ":subscribe", "core:subscribe", "EVI:LIST", "evi"] {
-            assert_eq!(find(name).unwrap_err(), Failure::method_not_found(), "{name}");
+        for name in [
+            "",
+            "no_such_cmd",
+            "evi:",
+            ":subscribe",
+            "core:subscribe",
+            "EVI:LIST",
+            "evi",
+        ] {
+            assert_eq!(
+                find(name).unwrap_err(),
+                Failure::method_not_found(),
+                "{name}"
+            );
         }
     }
 

@@ -12,12 +12,20 @@ pub(crate) struct Failure {
 impl Failure {
     /// A refusal in the HTTP-like style of the commands.
     pub(crate) fn command(code: i32, message: &'static str) -> Self {
-        Self { code, message, data: None }
+        Self {
+            code,
+            message,
+            data: None,
+        }
     }
 
     /// The same, with the reason.
     pub(crate) fn because(code: i32, message: &'static str, data: impl Into<String>) -> Self {
-        Self { code, message, data: Some(data.into()) }
+        Self {
+            code,
+            message,
+            data: Some(data.into()),
+        }
     }
 
     /// 400 with the one message OpenSIPS has for it, and the reason it does not give.

@@ -35,7 +35,11 @@ pub struct FifoConfig {
 impl FifoConfig {
     /// A FIFO at that path for our own user only, with replies in `/tmp` (OpenSIPS).
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), mode: 0o600, reply_dir: PathBuf::from("/tmp") }
+        Self {
+            path: path.into(),
+            mode: 0o600,
+            reply_dir: PathBuf::from("/tmp"),
+        }
     }
 }
 
@@ -61,7 +65,12 @@ impl Fifo {
     pub(super) fn create(config: FifoConfig) -> Result<Self, String> {
         let open = Open::create(&config)?;
         let replies = ReplyDir::open(&config, open.owner)?;
-        Ok(Self { config, open, frames: Frames::default(), replies })
+        Ok(Self {
+            config,
+            open,
+            frames: Frames::default(),
+            replies,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -112,7 +121,11 @@ impl Open {
         }
         // The umask may have taken what was asked for; the open file cannot be swapped.
         rustix::fs::fchmod(&pipe, mode).map_err(|error| format!("cannot set its mode: {error}"))?;
-        Ok(Self { pipe: File::from(pipe), file, owner: stat.st_uid })
+        Ok(Self {
+            pipe: File::from(pipe),
+            file,
+            owner: stat.st_uid,
+        })
     }
 }
 
@@ -151,7 +164,11 @@ impl ReplyDir {
         let directory = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|error| format!("reply directory {}: {error}", path.display()))?;
         let is_shared = config.mode & 0o066 != 0;
-        Ok(Self { directory, path: path.clone(), owner: (!is_shared).then_some(owner) })
+        Ok(Self {
+            directory,
+            path: path.clone(),
+            owner: (!is_shared).then_some(owner),
+        })
     }
 
     /// The file name of a reply FIFO; `None` if no reply is wanted.

@@ -24,7 +24,11 @@ pub(super) enum Frame {
     /// A JSON text, and the name of the FIFO that wants the reply.
     Json { reply: String, body: Vec<u8> },
     /// A request in the text form, and the name or path of the FIFO that wants the reply.
-    Text { command: String, reply: String, body: Vec<u8> },
+    Text {
+        command: String,
+        reply: String,
+        body: Vec<u8>,
+    },
     /// Something that is not JSON, behind the name of a reply FIFO.
     NotJson { reply: String },
     /// A JSON text longer than [`limits::MI_REQUEST_BYTES`].
@@ -56,7 +60,11 @@ enum Start<'a> {
     /// `:name:` with something else behind it.
     NotJson { reply: &'a [u8] },
     /// `:command:reply\n`, and where its lines begin.
-    Text { command: &'a [u8], reply: &'a [u8], at: usize },
+    Text {
+        command: &'a [u8],
+        reply: &'a [u8],
+        at: usize,
+    },
     /// No request begins so.
     Noise,
 }
@@ -79,7 +87,11 @@ impl Frames {
 
     /// The next frame, if one is there.
     pub(super) fn next(&mut self, now: Instant) -> Option<Frame> {
-        let blank = self.rest().iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let blank = self
+            .rest()
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count();
         self.take(blank);
         let frame = self.cut();
         if frame.is_some() {
@@ -111,9 +123,10 @@ impl Frames {
             Start::Json { reply, .. } | Start::NotJson { reply } => {
                 Frame::NotJson { reply: text(reply) }
             }
-            Start::Text { command, reply, .. } => {
-                Frame::BadText { command: text(command), reply: text(reply) }
-            }
+            Start::Text { command, reply, .. } => Frame::BadText {
+                command: text(command),
+                reply: text(reply),
+            },
             Start::Unknown => match name_so_far(self.rest()) {
                 Some(reply) => Frame::NotJson { reply: text(reply) },
                 None => Frame::Noise,
@@ -136,7 +149,13 @@ impl Frames {
             Start::Json { reply, at } => match json_end(&rest[at..]) {
                 Ok(Some(length)) if length <= limits::MI_REQUEST_BYTES => {
                     let body = rest[at..at + length].to_vec();
-                    (Frame::Json { reply: text(reply), body }, Some(at + length))
+                    (
+                        Frame::Json {
+                            reply: text(reply),
+                            body,
+                        },
+                        Some(at + length),
+                    )
                 }
                 Ok(Some(length)) => (Frame::TooLong { reply: text(reply) }, Some(at + length)),
                 Ok(None) if rest.len() - at <= limits::MI_REQUEST_BYTES => return None,
@@ -153,10 +172,23 @@ impl Frames {
                 Some(length) if length <= limits::MI_REQUEST_BYTES => {
                     let (command, reply) = (text(command), text(reply));
                     let body = rest[at..at + length].to_vec();
-                    (Frame::Text { command, reply, body }, Some(at + length))
+                    (
+                        Frame::Text {
+                            command,
+                            reply,
+                            body,
+                        },
+                        Some(at + length),
+                    )
                 }
                 None if rest.len() - at <= limits::MI_REQUEST_BYTES => return None,
-                _ => (Frame::BadText { command: text(command), reply: text(reply) }, None),
+                _ => (
+                    Frame::BadText {
+                        command: text(command),
+                        reply: text(reply),
+                    },
+                    None,
+                ),
             },
         };
         match taken {
@@ -197,10 +229,18 @@ const NAME_BYTES: usize = 128;
 
 fn begin(rest: &[u8]) -> Start<'_> {
     let Some((b':', inside)) = rest.split_first() else {
-        return if rest.is_empty() { Start::Unknown } else { Start::Noise };
+        return if rest.is_empty() {
+            Start::Unknown
+        } else {
+            Start::Noise
+        };
     };
     let Some(length) = inside.iter().position(|&byte| byte == b':' || byte < b' ') else {
-        return if inside.len() > NAME_BYTES { Start::Noise } else { Start::Unknown };
+        return if inside.len() > NAME_BYTES {
+            Start::Noise
+        } else {
+            Start::Unknown
+        };
     };
     if length > NAME_BYTES || inside[length] != b':' {
         // `:evi:list:reply` has a colon more than `:events_list:reply`; a line's end has none.
@@ -212,10 +252,16 @@ fn begin(rest: &[u8]) -> Start<'_> {
         at = longer + 2;
     }
     let behind = &rest[at..];
-    let blank = behind.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let blank = behind
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t'))
+        .count();
     match behind.get(blank) {
         None => Start::Unknown,
-        Some(b'{' | b'[') => Start::Json { reply: name, at: at + blank },
+        Some(b'{' | b'[') => Start::Json {
+            reply: name,
+            at: at + blank,
+        },
         Some(_) => text_header(name, behind, at),
     }
 }
@@ -224,10 +270,14 @@ fn begin(rest: &[u8]) -> Start<'_> {
 /// follows is then another part, a colon, and no JSON.
 fn new_style_command(behind: &[u8], group: &[u8]) -> Option<usize> {
     let part = &behind[..behind.len().min(NAME_BYTES)];
-    let length = part.iter().position(|byte| !byte.is_ascii_lowercase() && *byte != b'_')?;
+    let length = part
+        .iter()
+        .position(|byte| !byte.is_ascii_lowercase() && *byte != b'_')?;
     let is_command = length > 0
         && behind[length] == b':'
-        && group.iter().all(|byte| byte.is_ascii_lowercase() || *byte == b'_');
+        && group
+            .iter()
+            .all(|byte| byte.is_ascii_lowercase() || *byte == b'_');
     is_command.then_some(group.len() + 1 + length)
 }
 
@@ -238,10 +288,16 @@ fn text_header<'a>(command: &'a [u8], behind: &'a [u8], at: usize) -> Start<'a> 
     let end = behind.iter().position(|&byte| byte == b'\n');
     let line = &behind[..end.unwrap_or(behind.len())];
     let reply = line.strip_suffix(b"\r").unwrap_or(line);
-    let is_reply = reply.iter().all(|&byte| is_reply_byte(byte) || b"./".contains(&byte));
+    let is_reply = reply
+        .iter()
+        .all(|&byte| is_reply_byte(byte) || b"./".contains(&byte));
     match end {
         _ if reply.len() > NAME_BYTES || !is_reply => Start::NotJson { reply: command },
-        Some(end) => Start::Text { command, reply, at: at + end + 1 },
+        Some(end) => Start::Text {
+            command,
+            reply,
+            at: at + end + 1,
+        },
         None => Start::Unknown,
     }
 }

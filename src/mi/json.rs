@@ -55,6 +55,7 @@ impl Json {
     }
 
     /// Reads a text that is one JSON value and nothing else.
+    #[cfg(test)]
     pub(crate) fn whole(text: &str) -> Result<Self, JsonError> {
         let mut reader = serde_json::Deserializer::from_str(text);
         let value = Self::read(&mut reader)?;
@@ -66,7 +67,10 @@ impl Json {
         reader: &mut serde_json::Deserializer<R>,
     ) -> Result<Self, JsonError> {
         let mut too_deep = false;
-        let seed = Nested { levels: limits::JSON_DEPTH, too_deep: &mut too_deep };
+        let seed = Nested {
+            levels: limits::JSON_DEPTH,
+            too_deep: &mut too_deep,
+        };
         match seed.deserialize(reader) {
             Ok(value) => Ok(value),
             Err(_) if too_deep => Err(JsonError::Depth),
@@ -103,7 +107,10 @@ impl Nested<'_> {
     }
 
     fn inner(&mut self) -> Nested<'_> {
-        Nested { levels: self.levels, too_deep: self.too_deep }
+        Nested {
+            levels: self.levels,
+            too_deep: self.too_deep,
+        }
     }
 }
 
@@ -220,7 +227,10 @@ mod tests {
 
     #[test]
     fn invalid_utf8_is_replaced() {
-        assert_eq!(Json::first(b"\"a\xffb\"").unwrap(), Json::Text("a\u{fffd}b".into()));
+        assert_eq!(
+            Json::first(b"\"a\xffb\"").unwrap(),
+            Json::Text("a\u{fffd}b".into())
+        );
     }
 
     #[test]
@@ -247,18 +257,42 @@ mod tests {
                 let nested = |n| format!("{}{inner}{}", open.repeat(n), close.repeat(n));
                 assert!(Json::first(nested(limits::JSON_DEPTH).as_bytes()).is_ok());
                 let deep = nested(limits::JSON_DEPTH + 1);
-                assert!(matches!(Json::first(deep.as_bytes()), Err(JsonError::Depth)), "{deep}");
+                assert!(
+                    matches!(Json::first(deep.as_bytes()), Err(JsonError::Depth)),
+                    "{deep}"
+                );
             }
         }
         let endless = "[".repeat(1_000_000);
-        assert!(matches!(Json::first(endless.as_bytes()), Err(JsonError::Depth)));
-        let empty = format!("{}{}{}", "[".repeat(limits::JSON_DEPTH), "{}", "]".repeat(16));
-        assert!(matches!(Json::first(empty.as_bytes()), Err(JsonError::Depth)));
+        assert!(matches!(
+            Json::first(endless.as_bytes()),
+            Err(JsonError::Depth)
+        ));
+        let empty = format!(
+            "{}{}{}",
+            "[".repeat(limits::JSON_DEPTH),
+            "{}",
+            "]".repeat(16)
+        );
+        assert!(matches!(
+            Json::first(empty.as_bytes()),
+            Err(JsonError::Depth)
+        ));
     }
 
     #[test]
     fn what_is_not_json_is_a_syntax_error() {
-        for text in ["", " ", "hello", "{\"a\":", "{\"a\" 1}", "[1,]", "\u{1}", "{'a':1}", "1e999"] {
+        for text in [
+            "",
+            " ",
+            "hello",
+            "{\"a\":",
+            "{\"a\" 1}",
+            "[1,]",
+            "\u{1}",
+            "{'a':1}",
+            "1e999",
+        ] {
             let error = Json::first(text.as_bytes()).unwrap_err();
             assert!(matches!(error, JsonError::Syntax(_)), "{text:?}: {error}");
         }

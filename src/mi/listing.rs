@@ -20,7 +20,9 @@ pub(super) fn events(context: &Context, _: &Arguments) -> Result<Answer, Failure
 /// `subscribers_list`: of all events that have any, of one event, or one of one event.
 pub(super) fn subscribers(context: &Context, arguments: &Arguments) -> Result<Answer, Failure> {
     let Some(name) = arguments.text("event")? else {
-        return Ok(Answer::Subscribers(by_event(context.handle.subscriptions(None))));
+        return Ok(Answer::Subscribers(by_event(
+            context.handle.subscriptions(None),
+        )));
     };
     let socket = arguments.text("socket")?;
     let Some(event) = context.handle.event(&name) else {
@@ -35,7 +37,9 @@ pub(super) fn subscribers(context: &Context, arguments: &Arguments) -> Result<An
         let anybody = !listed.subscriptions.is_empty();
         return Ok(Answer::SubscribersOf(anybody.then_some(listed)));
     };
-    listed.subscriptions.retain(|subscription| subscription.socket == socket);
+    listed
+        .subscriptions
+        .retain(|subscription| subscription.socket == socket);
     if listed.subscriptions.is_empty() {
         return Err(Failure::command(404, "Subscriber does not exist"));
     }

@@ -81,7 +81,10 @@ impl Outbox {
     ) -> Result<(), Dropped> {
         if self.waiting.len() >= limits::REPLIES {
             let why = format!("{} replies wait already", limits::REPLIES);
-            return Err(Dropped { to: describe(&origin), why });
+            return Err(Dropped {
+                to: describe(&origin),
+                why,
+            });
         }
         self.waiting.push_back(Waiting {
             origin,
@@ -107,7 +110,9 @@ impl Outbox {
         let mut kept: VecDeque<Waiting> = VecDeque::new();
         for mut waiting in std::mem::take(&mut self.waiting) {
             // Two replies to one FIFO must not mix.
-            let is_behind = kept.iter().any(|earlier| same_fifo(&earlier.origin, &waiting.origin));
+            let is_behind = kept
+                .iter()
+                .any(|earlier| same_fifo(&earlier.origin, &waiting.origin));
             if is_behind {
                 waiting.since = now;
                 waiting.progress = now;
@@ -123,7 +128,10 @@ impl Outbox {
                     kept.push_back(waiting);
                 }
                 Step::Drop(why) => {
-                    turn.dropped.push(Dropped { to: describe(&waiting.origin), why });
+                    turn.dropped.push(Dropped {
+                        to: describe(&waiting.origin),
+                        why,
+                    });
                 }
             }
         }
@@ -139,7 +147,10 @@ impl Waiting {
         }
         match &self.origin {
             Origin::Fifo { name: None, .. } => Step::Sent,
-            Origin::Fifo { fifo, name: Some(name) } => {
+            Origin::Fifo {
+                fifo,
+                name: Some(name),
+            } => {
                 let pipe = match self.pipe.take() {
                     Some(pipe) => pipe,
                     None => match ends.fifos[*fifo].replies.open_reply(name) {
@@ -208,9 +219,16 @@ impl Waiting {
 
 fn same_fifo(one: &Origin, other: &Origin) -> bool {
     match (one, other) {
-        (Origin::Fifo { fifo: a, name: Some(x) }, Origin::Fifo { fifo: b, name: Some(y) }) => {
-            a == b && x == y
-        }
+        (
+            Origin::Fifo {
+                fifo: a,
+                name: Some(x),
+            },
+            Origin::Fifo {
+                fifo: b,
+                name: Some(y),
+            },
+        ) => a == b && x == y,
         _ => false,
     }
 }
@@ -218,7 +236,13 @@ fn same_fifo(one: &Origin, other: &Origin) -> bool {
 fn describe(origin: &Origin) -> String {
     match origin {
         Origin::Fifo { name, .. } => format!("FIFO {:?}", name.as_deref().unwrap_or_default()),
-        Origin::Datagram { peer: Peer::Udp(address), .. } => format!("udp:{address}"),
-        Origin::Datagram { peer: Peer::Unix(address), .. } => format!("{address:?}"),
+        Origin::Datagram {
+            peer: Peer::Udp(address),
+            ..
+        } => format!("udp:{address}"),
+        Origin::Datagram {
+            peer: Peer::Unix(address),
+            ..
+        } => format!("{address:?}"),
     }
 }

@@ -26,13 +26,14 @@ pub(super) fn raise(context: &Context, arguments: &Arguments) -> Result<Answer, 
         return Err(nobody());
     }
     let params = arguments.get("params").map_or(Ok(Vec::new()), params)?;
-    let notification = Notification { method: Cow::Borrowed(&name), params };
+    let notification = Notification {
+        method: Cow::Borrowed(&name),
+        params,
+    };
     match event.raise(|params| notification.write_params(params)) {
         Raised::Queued => Ok(Answer::Ok),
         Raised::Unheard => Err(nobody()),
-        Raised::Dropped(reason) => {
-            Err(Failure::because(500, "Cannot Raise Event", reason.name()))
-        }
+        Raised::Dropped(reason) => Err(Failure::because(500, "Cannot Raise Event", reason.name())),
     }
 }
 
@@ -44,9 +45,10 @@ fn nobody() -> Failure {
 /// gives named ones.
 fn params(given: &Json) -> Result<Vec<Param<'static>>, Failure> {
     match given {
-        Json::Array(items) => {
-            Ok(items.iter().map(|item| Param::positional(positional(item))).collect())
-        }
+        Json::Array(items) => Ok(items
+            .iter()
+            .map(|item| Param::positional(positional(item)))
+            .collect()),
         Json::Object(members) => Ok(named(members)),
         // What follows the object is ignored, as everywhere in the management interface.
         Json::Text(text) => match Json::first(text.as_bytes()) {
@@ -54,12 +56,14 @@ fn params(given: &Json) -> Result<Vec<Param<'static>>, Failure> {
             Ok(_) => Err(bad_params("the text must hold a JSON object")),
             Err(error) => Err(bad_params(&error.to_string())),
         },
-        Json::Int(_) | Json::Uint(_) | Json::Float(_) => {
-            Err(bad_params("a number; an array, an object or its text is taken"))
-        }
-        Json::Null | Json::Bool(_) => {
-            Err(Failure::because(400, "No Params", "an array, an object or its text is taken"))
-        }
+        Json::Int(_) | Json::Uint(_) | Json::Float(_) => Err(bad_params(
+            "a number; an array, an object or its text is taken",
+        )),
+        Json::Null | Json::Bool(_) => Err(Failure::because(
+            400,
+            "No Params",
+            "an array, an object or its text is taken",
+        )),
     }
 }
 
@@ -68,7 +72,10 @@ fn bad_params(reason: &str) -> Failure {
 }
 
 fn named(members: &[(String, Json)]) -> Vec<Param<'static>> {
-    members.iter().map(|(name, value)| Param::named(name.clone(), typed(value))).collect()
+    members
+        .iter()
+        .map(|(name, value)| Param::named(name.clone(), typed(value)))
+        .collect()
 }
 
 /// A value with its type; arrays and objects as their JSON text.
@@ -110,8 +117,14 @@ mod tests {
     #[test]
     fn arrays_are_positional_and_their_numbers_become_strings() {
         assert_eq!(read(r#"["a",2]"#).unwrap(), r#"-=Str("a") -=Str("2")"#);
-        assert_eq!(read("[1.5,true,null]").unwrap(), r#"-=Str("1.5") -=Bool(true) -=Null"#);
-        assert_eq!(read(r#"[[1],{"k":2}]"#).unwrap(), r#"-=Str("[1]") -=Str("{\"k\":2}")"#);
+        assert_eq!(
+            read("[1.5,true,null]").unwrap(),
+            r#"-=Str("1.5") -=Bool(true) -=Null"#
+        );
+        assert_eq!(
+            read(r#"[[1],{"k":2}]"#).unwrap(),
+            r#"-=Str("[1]") -=Str("{\"k\":2}")"#
+        );
         assert_eq!(read("[]").unwrap(), "");
     }
 

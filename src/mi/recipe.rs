@@ -35,7 +35,9 @@ fn fit_count(recipes: &[Recipe], values: Vec<Json>) -> Result<Arguments, Failure
     let mut fitting = recipes.iter().filter(|recipe| recipe.len() == values.len());
     let recipe = fitting.next().ok_or_else(Failure::bad_count)?;
     if fitting.next().is_some() {
-        return Err(Failure::params("Ambiguous call, use named parameters instead"));
+        return Err(Failure::params(
+            "Ambiguous call, use named parameters instead",
+        ));
     }
     Ok(Arguments(recipe.iter().copied().zip(values).collect()))
 }
@@ -44,7 +46,9 @@ fn fit_names(recipes: &[Recipe], members: Vec<(String, Json)>) -> Result<Argumen
     let fits = |recipe: &&Recipe| {
         // Equal in number, and each name there: a name given twice leaves another one out.
         recipe.len() == members.len()
-            && recipe.iter().all(|name| members.iter().any(|(given, _)| given == name))
+            && recipe
+                .iter()
+                .all(|name| members.iter().any(|(given, _)| given == name))
     };
     let recipe = recipes
         .iter()
@@ -65,12 +69,17 @@ pub(crate) struct Arguments(Vec<(&'static str, Json)>);
 impl Arguments {
     /// The parameter of that name, if the recipe has it.
     pub(crate) fn get(&self, name: &str) -> Option<&Json> {
-        self.0.iter().find(|(have, _)| *have == name).map(|(_, value)| value)
+        self.0
+            .iter()
+            .find(|(have, _)| *have == name)
+            .map(|(_, value)| value)
     }
 
     /// A text that may not be empty; a number stands for its decimal text.
     pub(crate) fn text(&self, name: &'static str) -> Result<Option<Cow<'_, str>>, Failure> {
-        self.get(name).map(|value| text(value).ok_or_else(|| Failure::bad_type(name))).transpose()
+        self.get(name)
+            .map(|value| text(value).ok_or_else(|| Failure::bad_type(name)))
+            .transpose()
     }
 
     /// A text that every recipe of the command has.
@@ -80,16 +89,18 @@ impl Arguments {
 
     /// A whole number; its decimal text is as good, and fractions are cut.
     pub(crate) fn whole(&self, name: &'static str) -> Result<Option<i64>, Failure> {
-        self.get(name).map(|value| whole(value).ok_or_else(|| Failure::bad_type(name))).transpose()
+        self.get(name)
+            .map(|value| whole(value).ok_or_else(|| Failure::bad_type(name)))
+            .transpose()
     }
 
     /// A list of texts; one bare text is a list of one.
     pub(crate) fn texts(&self, name: &'static str) -> Result<Vec<Cow<'_, str>>, Failure> {
         match self.get(name) {
             None => Ok(Vec::new()),
-            Some(Json::Array(items)) if items.is_empty() => {
-                Err(Failure::params(format!("Empty array in parameter '{name}'")))
-            }
+            Some(Json::Array(items)) if items.is_empty() => Err(Failure::params(format!(
+                "Empty array in parameter '{name}'"
+            ))),
             Some(Json::Array(items)) => items
                 .iter()
                 .map(|item| {
@@ -98,9 +109,9 @@ impl Arguments {
                     })
                 })
                 .collect(),
-            Some(value) => {
-                text(value).map(|one| vec![one]).ok_or_else(|| Failure::bad_type(name))
-            }
+            Some(value) => text(value)
+                .map(|one| vec![one])
+                .ok_or_else(|| Failure::bad_type(name)),
         }
     }
 }
@@ -152,12 +163,17 @@ mod tests {
         let three = given(r#"["E","s","60"]"#).fit(SUBSCRIBE).unwrap();
         assert_eq!(three.whole("expire").unwrap(), Some(60));
         assert_eq!(refusal(r#"["E"]"#), "Too few or too many parameters");
-        assert_eq!(refusal(r#"["E","s",1,2]"#), "Too few or too many parameters");
+        assert_eq!(
+            refusal(r#"["E","s",1,2]"#),
+            "Too few or too many parameters"
+        );
     }
 
     #[test]
     fn by_name_the_set_selects() {
-        let found = given(r#"{"socket":"s","event":"E"}"#).fit(SUBSCRIBE).unwrap();
+        let found = given(r#"{"socket":"s","event":"E"}"#)
+            .fit(SUBSCRIBE)
+            .unwrap();
         assert_eq!(found.required_text("event").unwrap(), "E");
         for wrong in [
             r#"{"event":"E"}"#,
@@ -174,8 +190,14 @@ mod tests {
     fn two_recipes_of_one_count_are_ambiguous_by_position_only() {
         const TWINS: &[Recipe] = &[&["a"], &["b"]];
         let failure = given("[1]").fit(TWINS).unwrap_err();
-        assert_eq!(failure.data.unwrap(), "Ambiguous call, use named parameters instead");
-        assert_eq!(given(r#"{"b":1}"#).fit(TWINS).unwrap().whole("b").unwrap(), Some(1));
+        assert_eq!(
+            failure.data.unwrap(),
+            "Ambiguous call, use named parameters instead"
+        );
+        assert_eq!(
+            given(r#"{"b":1}"#).fit(TWINS).unwrap().whole("b").unwrap(),
+            Some(1)
+        );
     }
 
     #[test]
@@ -192,12 +214,21 @@ mod tests {
                 .required_text("event")
                 .and_then(|_| found.required_text("socket"))
                 .unwrap_err();
-            assert_eq!(failure.data.unwrap(), format!("Bad type for parameter '{name}'"));
+            assert_eq!(
+                failure.data.unwrap(),
+                format!("Bad type for parameter '{name}'")
+            );
         }
         for expire in ["\"abc\"", "\"\"", "\" 1\"", "null", "true", "[1]", "{}"] {
-            let found = given(&format!(r#"["E","s",{expire}]"#)).fit(SUBSCRIBE).unwrap();
+            let found = given(&format!(r#"["E","s",{expire}]"#))
+                .fit(SUBSCRIBE)
+                .unwrap();
             let failure = found.whole("expire").unwrap_err();
-            assert_eq!(failure.data.unwrap(), "Bad type for parameter 'expire'", "{expire}");
+            assert_eq!(
+                failure.data.unwrap(),
+                "Bad type for parameter 'expire'",
+                "{expire}"
+            );
         }
     }
 
@@ -214,11 +245,17 @@ mod tests {
         const LIST: &[Recipe] = &[&["names"]];
         let texts = |params: &str| {
             let found = given(params).fit(LIST).unwrap();
-            found.texts("names").map(|texts| texts.join(",")).map_err(|f| f.data.unwrap())
+            found
+                .texts("names")
+                .map(|texts| texts.join(","))
+                .map_err(|f| f.data.unwrap())
         };
         assert_eq!(texts(r#"[["a","b:",3]]"#).unwrap(), "a,b:,3");
         assert_eq!(texts(r#"["all"]"#).unwrap(), "all");
-        assert_eq!(texts("[[]]").unwrap_err(), "Empty array in parameter 'names'");
+        assert_eq!(
+            texts("[[]]").unwrap_err(),
+            "Empty array in parameter 'names'"
+        );
         let item = "Bad type for array item in parameter 'names'";
         assert_eq!(texts(r#"[["a",null]]"#).unwrap_err(), item);
         assert_eq!(texts("[{}]").unwrap_err(), "Bad type for parameter 'names'");

@@ -45,15 +45,20 @@ pub(crate) enum Malformed {
 
 impl Malformed {
     fn invalid(id: Id, data: Option<String>) -> Self {
-        Self::Invalid { id, failure: Failure { code: -32600, message: "Invalid Request", data } }
+        Self::Invalid {
+            id,
+            failure: Failure {
+                code: -32600,
+                message: "Invalid Request",
+                data,
+            },
+        }
     }
 
     /// What a client is told.
     pub(crate) fn answer(&self) -> Vec<u8> {
         match self {
-            Self::Syntax(_) => {
-                refusal(&Failure::command(-32700, "Parse error"), &Id::Null)
-            }
+            Self::Syntax(_) => refusal(&Failure::command(-32700, "Parse error"), &Id::Null),
             Self::Invalid { id, failure } => refusal(failure, id),
         }
     }
@@ -147,7 +152,11 @@ pub(crate) fn reply(outcome: &Result<Answer, Failure>, id: &Id) -> Vec<u8> {
                 result: &'a Answer,
                 id: &'a Id,
             }
-            to_bytes(&Success { jsonrpc: "2.0", result: answer, id })
+            to_bytes(&Success {
+                jsonrpc: "2.0",
+                result: answer,
+                id,
+            })
         }
         Err(failure) => refusal(failure, id),
     }
@@ -168,9 +177,16 @@ pub(crate) fn refusal(failure: &Failure, id: &Id) -> Vec<u8> {
         #[serde(skip_serializing_if = "Option::is_none")]
         data: Option<&'a str>,
     }
-    let error =
-        Error { code: failure.code, message: failure.message, data: failure.data.as_deref() };
-    to_bytes(&Refusal { jsonrpc: "2.0", error, id })
+    let error = Error {
+        code: failure.code,
+        message: failure.message,
+        data: failure.data.as_deref(),
+    };
+    to_bytes(&Refusal {
+        jsonrpc: "2.0",
+        error,
+        id,
+    })
 }
 
 fn to_bytes(value: &impl Serialize) -> Vec<u8> {
@@ -194,7 +210,10 @@ mod tests {
         let request = Request::parse(text).unwrap();
         assert_eq!(request.method, "m");
         assert_eq!(request.id, Some(Id::Text("7".into())));
-        assert_eq!(request.params, Given::Positional(vec![Json::Text("a".into())]));
+        assert_eq!(
+            request.params,
+            Given::Positional(vec![Json::Text("a".into())])
+        );
     }
 
     #[test]
@@ -223,7 +242,10 @@ mod tests {
     fn empty_params_are_none() {
         for params in ["[]", "{}"] {
             let text = format!(r#"{{"jsonrpc":"2.0","method":"m","params":{params}}}"#);
-            assert_eq!(Request::parse(text.as_bytes()).unwrap().params, Given::Nothing);
+            assert_eq!(
+                Request::parse(text.as_bytes()).unwrap().params,
+                Given::Nothing
+            );
         }
     }
 
@@ -235,8 +257,14 @@ mod tests {
             (r#"{"method":"m","id":"1"}"#, r#""1""#),
             (r#"{"jsonrpc":"2.0","id":1}"#, "1"),
             (r#"{"jsonrpc":"2.0","method":5,"id":1}"#, "1"),
-            (r#"{"jsonrpc":"2.0","method":"m","id":"1","params":5}"#, r#""1""#),
-            (r#"{"jsonrpc":"2.0","method":"m","id":"1","params":null}"#, r#""1""#),
+            (
+                r#"{"jsonrpc":"2.0","method":"m","id":"1","params":5}"#,
+                r#""1""#,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"m","id":"1","params":null}"#,
+                r#""1""#,
+            ),
             (r#"{"jsonrpc":"2.0","method":"m","id":true}"#, "null"),
             (r#"{"jsonrpc":"2.0","method":"m","id":[1]}"#, "null"),
             ("{}", "null"),
@@ -245,7 +273,11 @@ mod tests {
             ("5", "null"),
             ("\"x\"", "null"),
         ] {
-            assert_eq!(refused(request), format!("{INVALID},\"id\":{id}}}"), "{request}");
+            assert_eq!(
+                refused(request),
+                format!("{INVALID},\"id\":{id}}}"),
+                "{request}"
+            );
         }
     }
 

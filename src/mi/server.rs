@@ -39,7 +39,11 @@ pub struct ServerConfig {
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { fifos: Vec::new(), datagrams: Vec::new(), fifo_check: limits::FIFO_CHECK_TIME }
+        Self {
+            fifos: Vec::new(),
+            datagrams: Vec::new(),
+            fifo_check: limits::FIFO_CHECK_TIME,
+        }
     }
 }
 
@@ -58,7 +62,11 @@ pub struct DatagramConfig {
 impl DatagramConfig {
     /// That socket, for our own user (UNIX) or host (UDP) only.
     pub fn new(socket: impl Into<String>) -> Self {
-        Self { socket: socket.into(), mode: 0o600, remote: false }
+        Self {
+            socket: socket.into(),
+            mode: 0o600,
+            remote: false,
+        }
     }
 }
 
@@ -85,18 +93,36 @@ impl Server {
     ///
     /// If one of them cannot be opened; then none is.
     pub fn start(commands: Commands, config: ServerConfig) -> Result<Self, MiError> {
-        let mut ends = Ends { fifos: Vec::new(), sockets: Vec::new() };
+        let mut ends = Ends {
+            fifos: Vec::new(),
+            sockets: Vec::new(),
+        };
         for fifo in config.fifos {
             let path = fifo.path.display().to_string();
             let made = Fifo::create(fifo);
-            ends.fifos.push(made.map_err(|why| MiError(format!("FIFO {path:?}: {why}")))?);
+            ends.fifos
+                .push(made.map_err(|why| MiError(format!("FIFO {path:?}: {why}")))?);
         }
-        for DatagramConfig { socket, mode, remote } in config.datagrams {
-            let options = ListenOptions { mode, remote, receive_buffer: None };
+        for DatagramConfig {
+            socket,
+            mode,
+            remote,
+        } in config.datagrams
+        {
+            let options = ListenOptions {
+                mode,
+                remote,
+                receive_buffer: None,
+            };
             let listener = Listener::bind(&socket, &options);
-            ends.sockets.push(listener.map_err(|error| MiError(error.to_string()))?);
+            ends.sockets
+                .push(listener.map_err(|error| MiError(error.to_string()))?);
         }
-        let sockets = ends.sockets.iter().map(|socket| socket.name().to_owned()).collect();
+        let sockets = ends
+            .sockets
+            .iter()
+            .map(|socket| socket.name().to_owned())
+            .collect();
         let (poll, waker) = register(&ends).map_err(|error| MiError(error.to_string()))?;
         let waker = Arc::new(waker);
         let (messages, inbox) = crossbeam::channel::unbounded();
@@ -114,7 +140,12 @@ impl Server {
             .name("bellwire-mi".into())
             .spawn(move || serving.run())
             .map_err(|error| MiError(format!("cannot start a thread: {error}")))?;
-        Ok(Self { thread: Some(thread), messages, waker, sockets })
+        Ok(Self {
+            thread: Some(thread),
+            messages,
+            waker,
+            sockets,
+        })
     }
 
     /// The datagram sockets, with their true ports, in the order of the configuration.
@@ -162,7 +193,8 @@ fn register(ends: &Ends) -> io::Result<(Poll, Waker)> {
         .chain(ends.sockets.iter().map(AsRawFd::as_raw_fd));
     for (index, descriptor) in descriptors.enumerate() {
         let token = Token(WAKER.0 + 1 + index);
-        poll.registry().register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
+        poll.registry()
+            .register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
     }
     Ok((poll, waker))
 }

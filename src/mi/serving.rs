@@ -30,7 +30,6 @@ use super::request;
 use super::request::Malformed;
 use super::request::Request;
 use super::server::WAKER;
-use super::subscribe;
 use super::text;
 use crate::limits;
 use crate::sync::atomic::AtomicU64;
@@ -158,7 +157,10 @@ impl Serving {
                 }
             }
             let mut ready = std::mem::take(&mut self.unread);
-            let tokens = readiness.iter().map(|one| one.token()).filter(|one| *one != WAKER);
+            let tokens = readiness
+                .iter()
+                .map(|one| one.token())
+                .filter(|one| *one != WAKER);
             ready.extend(tokens.map(|token| token.0 - WAKER.0 - 1));
             ready.sort_unstable();
             ready.dedup();
@@ -177,7 +179,11 @@ impl Serving {
         if !self.unread.is_empty() {
             return Some(Duration::ZERO);
         }
-        let frames = self.ends.fifos.iter().filter_map(|fifo| fifo.frames.deadline());
+        let frames = self
+            .ends
+            .fifos
+            .iter()
+            .filter_map(|fifo| fifo.frames.deadline());
         let check = (!self.ends.fifos.is_empty()).then_some(self.next_check);
         let due = frames.chain(self.outbox.due()).chain(check).min()?;
         Some(due.saturating_duration_since(now))
@@ -306,7 +312,11 @@ impl Serving {
             },
             Frame::Text { command, body, .. } => self.work(origin, Work::Text { command, body }),
             Frame::NotJson { .. } => {
-                self.refuse(origin, &"not JSON", Reply::Malformed.into_json().unwrap_or_default());
+                self.refuse(
+                    origin,
+                    &"not JSON",
+                    Reply::Malformed.into_json().unwrap_or_default(),
+                );
             }
             Frame::TooLong { .. } => {
                 let malformed = request::too_long();
@@ -330,7 +340,10 @@ impl Serving {
         if datagram.first() == Some(&b':') && length <= limits::MI_REQUEST_BYTES {
             match text::split(datagram) {
                 Ok((command, body)) => {
-                    let work = Work::Text { command, body: body.to_vec() };
+                    let work = Work::Text {
+                        command,
+                        body: body.to_vec(),
+                    };
                     self.work(origin, work);
                 }
                 Err(answer) => self.refuse(origin, &"a broken text request", answer),
@@ -350,7 +363,7 @@ impl Serving {
     /// Runs a request here, or on a thread of its own if it may have to look a name up.
     fn work(&mut self, origin: Origin, work: Work) {
         count(&self.counters.requests);
-        if !work.may_wait() {
+        if !work.may_wait(&self.commands) {
             let text = work.run(&self.commands);
             return self.reply(origin, text);
         }
@@ -361,16 +374,18 @@ impl Serving {
         let commands = self.commands.clone();
         let ticket = Arc::clone(&self.lookups);
         let (messages, waker) = (self.messages.0.clone(), Arc::clone(&self.messages.2));
-        let spawned = thread::Builder::new().name("bellwire-lookup".into()).spawn(move || {
-            let text = work.run(&commands);
-            drop(ticket);
-            // The server may have stopped meanwhile; then nobody wants the reply.
-            if messages.send(Message::Reply(origin, text)).is_ok()
-                && let Err(error) = waker.wake()
-            {
-                tracing::error!(%error, "cannot wake the management thread");
-            }
-        });
+        let spawned = thread::Builder::new()
+            .name("bellwire-lookup".into())
+            .spawn(move || {
+                let text = work.run(&commands);
+                drop(ticket);
+                // The server may have stopped meanwhile; then nobody wants the reply.
+                if messages.send(Message::Reply(origin, text)).is_ok()
+                    && let Err(error) = waker.wake()
+                {
+                    tracing::error!(%error, "cannot wake the management thread");
+                }
+            });
         if let Err(error) = spawned {
             self.complain(&format!("cannot start a thread for a name lookup: {error}"));
         }
@@ -409,11 +424,12 @@ impl Serving {
 
 impl Work {
     /// Whether running it may look a host name up.
-    fn may_wait(&self) -> bool {
+    fn may_wait(&self, commands: &Commands) -> bool {
+        let context = &commands.context;
         match self {
-            Self::Json(request) => subscribe::may_wait(&request.method, &request.params),
+            Self::Json(request) => context.may_wait(&request.method, &request.params),
             Self::Text { command, body } => text::params_of(command, body)
-                .is_some_and(|params| subscribe::may_wait(command, &params)),
+                .is_some_and(|params| context.may_wait(command, &params)),
         }
     }
 
@@ -429,7 +445,10 @@ impl Work {
         let busy = super::failure::Failure::because(
             503,
             "Service Unavailable",
-            format!("{} name lookups are under way; try again", limits::MI_LOOKUPS),
+            format!(
+                "{} name lookups are under way; try again",
+                limits::MI_LOOKUPS
+            ),
         );
         match self {
             Self::Json(request) => request.id.map(|id| request::refusal(&busy, &id)),

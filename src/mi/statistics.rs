@@ -32,7 +32,11 @@ pub(super) fn list(context: &Context, arguments: &Arguments) -> Result<Answer, F
     }
     let facts = selected(context, &wanted)?.map(|(name, _)| {
         let is_gauge = GAUGES.contains(&name.as_str());
-        let kind = if is_gauge { "non-incremental" } else { "incremental" };
+        let kind = if is_gauge {
+            "non-incremental"
+        } else {
+            "incremental"
+        };
         (name, Fact::Text(kind.into()))
     });
     Ok(Answer::Facts(facts.collect()))
@@ -42,7 +46,10 @@ fn selected(
     context: &Context,
     wanted: &[Cow<'_, str>],
 ) -> Result<impl Iterator<Item = (String, u64)>, Failure> {
-    let mut all = engine(&context.handle.stats(), context.handle.events().len() as u64);
+    let mut all = engine(
+        &context.handle.stats(),
+        context.handle.events().len() as u64,
+    );
     // A provider may take its time, or ask for statistics itself: not under the lock.
     let providers: Vec<Provider> = context.providers().clone();
     for provider in providers {
@@ -61,14 +68,19 @@ fn matches(name: &str, wanted: &str) -> bool {
     }
     match wanted.strip_suffix(':') {
         Some(group) => name.split_once(':').is_some_and(|(have, _)| have == group),
-        None => name.split_once(':').is_some_and(|(_, local)| local == wanted),
+        None => name
+            .split_once(':')
+            .is_some_and(|(_, local)| local == wanted),
     }
 }
 
 /// The engine's counters. `dropped_before_…` counts events that were lost before fan-out,
 /// `dropped_…` counts pairs of event and subscription.
 fn engine(stats: &Stats, events: u64) -> Vec<(String, u64)> {
-    let mut list = vec![("evi:events".to_owned(), events), ("evi:raised".to_owned(), stats.raised)];
+    let mut list = vec![
+        ("evi:events".to_owned(), events),
+        ("evi:raised".to_owned(), stats.raised),
+    ];
     drops(&mut list, "evi:dropped_before", &stats.dropped_before);
     list.push(("evi:in_lanes".into(), stats.in_lanes));
     list.push(("evi:fanned_out".into(), stats.fanned_out));
@@ -89,7 +101,9 @@ fn drops(list: &mut Vec<(String, u64)>, name: &str, drops: &Drops) {
 impl Context {
     pub(super) fn providers(&self) -> MutexGuard<'_, Vec<Provider>> {
         // A list of pointers cannot be left half-changed.
-        self.statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.statistics
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -116,13 +130,20 @@ mod tests {
 
     #[test]
     fn each_counter_has_one_name() {
-        let mut names: Vec<_> = engine(&Stats::default(), 0).into_iter().map(|s| s.0).collect();
+        let mut names: Vec<_> = engine(&Stats::default(), 0)
+            .into_iter()
+            .map(|s| s.0)
+            .collect();
         assert!(names.iter().all(|name| name.starts_with("evi:")));
         let all = names.len();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), all);
         assert_eq!(all, 7 + 2 * (1 + Reason::ALL.len()));
-        assert!(GAUGES.iter().all(|gauge| names.iter().any(|name| name == gauge)));
+        assert!(
+            GAUGES
+                .iter()
+                .all(|gauge| names.iter().any(|name| name == gauge))
+        );
     }
 }

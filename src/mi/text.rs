@@ -45,10 +45,16 @@ pub(super) fn answer(commands: &Commands, request: &[u8]) -> Vec<u8> {
 /// Splits a request into its command and its lines, or gives the reply that refuses it. What
 /// stands behind the command's second colon names a reply FIFO and is of no use here.
 pub(super) fn split(request: &[u8]) -> Result<(String, &[u8]), Vec<u8>> {
-    let end = request.iter().position(|&byte| byte == b'\n').unwrap_or(request.len());
+    let end = request
+        .iter()
+        .position(|&byte| byte == b'\n')
+        .unwrap_or(request.len());
     let header = String::from_utf8_lossy(&request[..end]);
     let body = request.get(end + 1..).unwrap_or_default();
-    match header.strip_prefix(':').and_then(|rest| rest.rsplit_once(':')) {
+    match header
+        .strip_prefix(':')
+        .and_then(|rest| rest.rsplit_once(':'))
+    {
         Some((command, _reply)) => Ok((command.to_owned(), body)),
         None => Err(parse_error(header.trim_start_matches(':').trim_end())),
     }
@@ -99,9 +105,11 @@ pub(super) fn refusal(failure: &Failure) -> Vec<u8> {
         failure if failure.is_bad_count() => {
             return b"400 Too few or too many arguments\n\n".to_vec();
         }
-        Failure { code: -32602, .. } | Failure { message: "Bad parameter value", .. } => {
-            (400, "Bad parameter")
-        }
+        Failure { code: -32602, .. }
+        | Failure {
+            message: "Bad parameter value",
+            ..
+        } => (400, "Bad parameter"),
         // The codes of JSON-RPC have no place in this form.
         Failure { code, message, .. } if *code < 0 => (500, *message),
         Failure { code, message, .. } => (*code, *message),
@@ -153,7 +161,10 @@ fn line(text: &str) -> Option<(Line, usize)> {
     if !tail.trim().is_empty() {
         return None;
     }
-    Some((Line { name, value }, (taken + tail.len() + 1).min(text.len())))
+    Some((
+        Line { name, value },
+        (taken + tail.len() + 1).min(text.len()),
+    ))
 }
 
 /// Reads up to the closing quote; `\"` is a quote inside. Gives the bytes taken, with that quote.
@@ -172,7 +183,9 @@ fn quoted_value(text: &str) -> Option<(String, usize)> {
 
 fn is_name(name: &str) -> bool {
     !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
 fn given(command: &Command, lines: Vec<Line>) -> Given {
@@ -182,7 +195,10 @@ fn given(command: &Command, lines: Vec<Line>) -> Given {
     match command.rest {
         Rest::Refused => by_shape(lines),
         Rest::List => {
-            let values = lines.into_iter().map(|line| Json::Text(line.value)).collect();
+            let values = lines
+                .into_iter()
+                .map(|line| Json::Text(line.value))
+                .collect();
             Given::Positional(vec![Json::Array(values)])
         }
         Rest::Params => {
@@ -209,7 +225,12 @@ fn by_shape(lines: Vec<Line>) -> Given {
         return Given::Nothing;
     };
     if first.name.is_none() {
-        return Given::Positional(lines.into_iter().map(|line| Json::Text(line.value)).collect());
+        return Given::Positional(
+            lines
+                .into_iter()
+                .map(|line| Json::Text(line.value))
+                .collect(),
+        );
     }
     let member = |line: Line| (line.name.unwrap_or_default(), Json::Text(line.value));
     Given::Named(lines.into_iter().map(member).collect())
@@ -230,7 +251,10 @@ mod tests {
     #[test]
     fn lines_are_read_up_to_the_empty_one() {
         let body = "E_DUMMY\nudp:127.0.0.1:8081\n1800\n\nnot mine\n";
-        assert_eq!(values(body).unwrap(), ["E_DUMMY", "udp:127.0.0.1:8081", "1800"]);
+        assert_eq!(
+            values(body).unwrap(),
+            ["E_DUMMY", "udp:127.0.0.1:8081", "1800"]
+        );
         assert_eq!(values("a\r\nb\r\n\r\nc").unwrap(), ["a", "b"]);
         assert_eq!(values("a").unwrap(), ["a"]);
         assert!(values("").unwrap().is_empty());
@@ -239,7 +263,10 @@ mod tests {
 
     #[test]
     fn names_end_at_the_first_double_colon() {
-        assert_eq!(values("event::E_X\nexpire:: 5\n").unwrap(), ["event=E_X", "expire=5"]);
+        assert_eq!(
+            values("event::E_X\nexpire:: 5\n").unwrap(),
+            ["event=E_X", "expire=5"]
+        );
         assert_eq!(values("a::b::c\n").unwrap(), ["a=b::c"]);
         assert_eq!(values("a::\n").unwrap(), ["a="]);
         assert_eq!(values("udp:[::1]:5060\n").unwrap(), ["udp:[::1]:5060"]);
@@ -264,7 +291,10 @@ mod tests {
         let array = Json::Array(vec![text("a"), text("b")]);
         assert_eq!(read("E\na\nb\n"), Given::Positional(vec![text("E"), array]));
         let object = Json::Object(vec![("ip".into(), text("1")), ("p".into(), text("2"))]);
-        assert_eq!(read("E\nip::1\np::2\n"), Given::Positional(vec![text("E"), object]));
+        assert_eq!(
+            read("E\nip::1\np::2\n"),
+            Given::Positional(vec![text("E"), object])
+        );
         let whole = read("E\n{\"a\":1}\n");
         assert_eq!(whole, Given::Positional(vec![text("E"), text("{\"a\":1}")]));
     }
@@ -272,10 +302,19 @@ mod tests {
     #[test]
     fn refusals_use_the_words_of_old() {
         let text = |failure| String::from_utf8(refusal(&failure)).unwrap();
-        assert_eq!(text(Failure::bad_count()), "400 Too few or too many arguments\n\n");
-        assert_eq!(text(Failure::bad_value("x\ny")), "400 Bad parameter\ndata:: x y\n\n");
+        assert_eq!(
+            text(Failure::bad_count()),
+            "400 Too few or too many arguments\n\n"
+        );
+        assert_eq!(
+            text(Failure::bad_value("x\ny")),
+            "400 Bad parameter\ndata:: x y\n\n"
+        );
         let negative = Failure::params("Negative expire value");
-        assert_eq!(text(negative), "400 Bad parameter\ndata:: Negative expire value\n\n");
+        assert_eq!(
+            text(negative),
+            "400 Bad parameter\ndata:: Negative expire value\n\n"
+        );
         let gone = Failure::command(404, "Event not published");
         assert_eq!(text(gone), "404 Event not published\n\n");
     }

@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use crossbeam::queue::SegQueue;
 
-pub use subscription::{Expire, State, Subscription};
 pub(crate) use shelf::Identity;
+pub use subscription::{Expire, State, Subscription};
 pub(crate) use table::{EventCell, Record, Table, Target};
 
-use crate::destination::{Destination, Endpoint, Format, Health, Name, Route, Socket};
+use crate::destination::{Destination, Endpoint, Health, Name, Route, Socket};
 use crate::event::EventName;
 use crate::limits;
 use crate::snapshot::{Retired, Snapshot};
@@ -28,6 +28,9 @@ use shelf::{Leaver, NEVER, Newcomer, Place, Shelf};
 
 /// Subscriptions end at the next multiple of this, in milliseconds of the engine's clock.
 const SLICE_MS: u64 = 250;
+
+/// How long a replaced table that was still read waits to be looked at again, in milliseconds.
+const SWEEP_MS: u64 = 1000;
 
 /// All events and subscriptions of one engine. Times are milliseconds of the engine's clock.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ struct Book {
     serial: u64,
     /// The slice the control thread sleeps for.
     awaited: u32,
+    /// Whether replaced tables wait to be freed.
+    unswept: bool,
     stopped: bool,
     retired_cells: Retired<Vec<Arc<EventCell>>>,
 }
@@ -68,8 +73,15 @@ struct Lodging {
 /// A change of the subscriptions of one event.
 #[derive(Debug)]
 pub(crate) enum Change<'a> {
-    Subscribe { event: u32, socket: Socket, expire: Expire },
-    Unsubscribe { event: u32, identity: Identity<'a> },
+    Subscribe {
+        event: u32,
+        socket: Socket,
+        expire: Expire,
+    },
+    Unsubscribe {
+        event: u32,
+        identity: Identity<'a>,
+    },
 }
 
 /// What came of a change.
@@ -103,7 +115,10 @@ impl Retirement {
 
     /// What the reactor sends back for the place.
     pub(crate) fn release(&self) -> Released {
-        Released::Place { event: self.event, place: self.place }
+        Released::Place {
+            event: self.event,
+            place: self.place,
+        }
     }
 }
 
@@ -127,6 +142,7 @@ impl Registry {
                 subscriptions_max,
                 serial: 0,
                 awaited: NEVER,
+                unswept: false,
                 stopped: false,
                 retired_cells: Retired::default(),
             }),
@@ -150,7 +166,11 @@ impl Registry {
         let cell = Arc::new(EventCell::new(id, name.clone(), prefix));
         book.names.insert(name, id);
         book.shelves.push(Shelf::new(Arc::clone(&cell)));
-        let cells = book.shelves.iter().map(|shelf| Arc::clone(&shelf.cell)).collect();
+        let cells = book
+            .shelves
+            .iter()
+            .map(|shelf| Arc::clone(&shelf.cell))
+            .collect();
         self.cells.publish(cells, &mut book.retired_cells);
         Some(cell)
     }
@@ -188,7 +208,6 @@ impl Registry {
             })
             .collect();
         self.settle(&mut book, touched, leavers);
-        self.notify_if_sooner(&mut book);
         changed
     }
 
@@ -208,30 +227,45 @@ impl Registry {
         self.settle(&mut book, touched, leavers)
     }
 
-    /// Frees replaced tables that nobody reads any more; true if some are still read.
-    pub(crate) fn sweep(&self) -> bool {
+    /// Frees replaced tables that nobody reads any more.
+    pub(crate) fn sweep(&self) {
         let mut book = self.lock();
-        let mut some = book.retired_cells.sweep();
-        for shelf in &mut book.shelves {
-            some |= shelf.retired.sweep();
+        if !book.unswept {
+            return;
         }
-        some
+        let mut unswept = book.retired_cells.sweep();
+        for shelf in &mut book.shelves {
+            unswept |= shelf.retired.sweep();
+        }
+        book.unswept = unswept;
     }
 
-    /// Sleeps until a subscription is due to end (at most `limit`), or `stop` was called. False
-    /// after `stop`.
-    pub(crate) fn wait_due(&self, now_ms: u64, limit: Option<Duration>) -> bool {
+    /// Sleeps until a subscription is due to end, a replaced table may be free, or `stop` was
+    /// called. False after `stop`.
+    pub(crate) fn wait_due(&self, now_ms: u64) -> bool {
         let mut book = self.lock();
-        let next = book.shelves.iter().filter_map(Shelf::next_end).min().unwrap_or(NEVER);
+        let next = book
+            .shelves
+            .iter()
+            .filter_map(Shelf::next_end)
+            .min()
+            .unwrap_or(NEVER);
         book.awaited = next;
         if book.stopped || u64::from(next) * SLICE_MS <= now_ms {
             return !book.stopped;
         }
-        let due = (next != NEVER)
-            .then(|| Duration::from_millis(u64::from(next) * SLICE_MS - now_ms));
-        let wait = due.into_iter().chain(limit).min();
-        let book = match wait {
-            Some(wait) => self.sooner.wait_timeout(book, wait).expect("no panic under it").0,
+        let due = (next != NEVER).then(|| u64::from(next) * SLICE_MS - now_ms);
+        let wait = due
+            .into_iter()
+            .chain(book.unswept.then_some(SWEEP_MS))
+            .min();
+        let book = match wait.map(Duration::from_millis) {
+            Some(wait) => {
+                self.sooner
+                    .wait_timeout(book, wait)
+                    .expect("no panic under it")
+                    .0
+            }
             None => self.sooner.wait(book).expect("no panic under it"),
         };
         !book.stopped
@@ -254,7 +288,11 @@ impl Registry {
         for shelf in shelves.unwrap_or_default() {
             let mut places: Vec<Place> = shelf.places().collect();
             places.sort_unstable_by_key(|&place| std::cmp::Reverse(shelf.entry(place).serial()));
-            list.extend(places.into_iter().map(|place| subscription::read(shelf, place, now_ms)));
+            list.extend(
+                places
+                    .into_iter()
+                    .map(|place| subscription::read(shelf, place, now_ms)),
+            );
         }
         list
     }
@@ -273,22 +311,23 @@ impl Registry {
     fn settle(&self, book: &mut Book, mut touched: Vec<u32>, leavers: Vec<Retirement>) -> bool {
         touched.sort_unstable();
         touched.dedup();
+        let (mut next, mut unswept) = (NEVER, false);
         for &event in &touched {
             let shelf = &mut book.shelves[event as usize];
             shelf.publish();
-            shelf.retired.sweep();
+            unswept |= shelf.retired.sweep();
+            next = next.min(shelf.next_end().unwrap_or(NEVER));
         }
-        let any = !leavers.is_empty();
-        leavers.into_iter().for_each(|leaver| self.retirements.push(leaver));
-        any
-    }
-
-    fn notify_if_sooner(&self, book: &mut Book) {
-        let next = book.shelves.iter().filter_map(Shelf::next_end).min().unwrap_or(NEVER);
-        if next < book.awaited {
-            book.awaited = next;
+        if next < book.awaited || (unswept && !book.unswept) {
+            book.awaited = book.awaited.min(next);
+            book.unswept |= unswept;
             self.sooner.notify_all();
         }
+        let any = !leavers.is_empty();
+        leavers
+            .into_iter()
+            .for_each(|leaver| self.retirements.push(leaver));
+        any
     }
 }
 
@@ -300,9 +339,11 @@ impl Book {
         leavers: &mut Vec<Retirement>,
     ) -> Changed {
         match change {
-            Change::Subscribe { event, socket, expire } => {
-                self.subscribe(event, socket, lifetime(now_ms, expire))
-            }
+            Change::Subscribe {
+                event,
+                socket,
+                expire,
+            } => self.subscribe(event, socket, lifetime(now_ms, expire)),
             Change::Unsubscribe { event, identity } => {
                 match self.shelves[event as usize].find(identity) {
                     Some(place) => {
@@ -316,7 +357,11 @@ impl Book {
     }
 
     fn subscribe(&mut self, event: u32, socket: Socket, (slice, secs): (u32, u32)) -> Changed {
-        let Socket { route, format, name } = socket;
+        let Socket {
+            route,
+            format,
+            name,
+        } = socket;
         let shelf = &mut self.shelves[event as usize];
         let known = match (&name, &route) {
             (Some(name), _) => shelf.find(Identity::Name(&name.identity)),
@@ -336,7 +381,10 @@ impl Book {
         let (target, name) = match route {
             Route::Udp(address) => (Target::from(address), name),
             Route::Shared { key, endpoint } => {
-                let printed = || Name { identity: key.clone(), printed: key.clone() };
+                let printed = || Name {
+                    identity: key.clone(),
+                    printed: key.clone(),
+                };
                 let name = name.unwrap_or_else(printed);
                 (Target::Shared(self.lodge(key, endpoint)), Some(name))
             }
@@ -344,7 +392,14 @@ impl Book {
         self.serial += 1;
         self.subscriptions += 1;
         let serial = self.serial;
-        let newcomer = Newcomer { target, format, name, serial, slice, expire_secs: secs };
+        let newcomer = Newcomer {
+            target,
+            format,
+            name,
+            serial,
+            slice,
+            expire_secs: secs,
+        };
         self.shelves[event as usize].insert(newcomer);
         Changed::Subscribed
     }
@@ -360,15 +415,25 @@ impl Book {
             self.unused_destination - 1
         });
         let health = Health::default();
-        let destination = Arc::new(Destination { id, key: key.clone(), endpoint, health });
-        let lodging = Lodging { destination: Arc::clone(&destination), subscriptions: 1 };
+        let destination = Arc::new(Destination {
+            id,
+            key: key.clone(),
+            endpoint,
+            health,
+        });
+        let lodging = Lodging {
+            destination: Arc::clone(&destination),
+            subscriptions: 1,
+        };
         self.destinations.insert(key, lodging);
         destination
     }
 
     /// Takes one subscription from the destination; true if it was the last.
     fn leave(&mut self, destination: &Destination) -> bool {
-        let Some(lodging) = self.destinations.get_mut(&destination.key) else { return false };
+        let Some(lodging) = self.destinations.get_mut(&destination.key) else {
+            return false;
+        };
         lodging.subscriptions -= 1;
         let last = lodging.subscriptions == 0;
         if last {
@@ -378,10 +443,22 @@ impl Book {
     }
 
     fn remove(&mut self, event: u32, place: Place, leavers: &mut Vec<Retirement>) {
-        let Leaver { place, page, destination } = self.shelves[event as usize].remove(place);
+        let Leaver {
+            place,
+            page,
+            destination,
+        } = self.shelves[event as usize].remove(place);
         self.subscriptions -= 1;
-        let last = destination.as_deref().is_some_and(|destination| self.leave(destination));
-        leavers.push(Retirement { event, place, page, destination, last });
+        let last = destination
+            .as_deref()
+            .is_some_and(|destination| self.leave(destination));
+        leavers.push(Retirement {
+            event,
+            place,
+            page,
+            destination,
+            last,
+        });
     }
 
     fn take_back(&mut self, released: &SegQueue<Released>) {

@@ -103,7 +103,10 @@ pub(super) struct Shelf {
 }
 
 fn split(place: Place) -> (usize, u8) {
-    (place as usize / CHUNK_SUBSCRIPTIONS, (place as usize % CHUNK_SUBSCRIPTIONS) as u8)
+    (
+        place as usize / CHUNK_SUBSCRIPTIONS,
+        (place as usize % CHUNK_SUBSCRIPTIONS) as u8,
+    )
 }
 
 impl Shelf {
@@ -130,7 +133,9 @@ impl Shelf {
     /// The place of the subscription with that identity.
     pub(super) fn find(&self, identity: Identity<'_>) -> Option<Place> {
         let hash = self.hash(identity);
-        self.index.find(hash, |&place| self.is(place, identity)).copied()
+        self.index
+            .find(hash, |&place| self.is(place, identity))
+            .copied()
     }
 
     /// Adds a subscription that [`find`](Self::find) did not find.
@@ -155,11 +160,22 @@ impl Shelf {
             self.names.insert(place, name);
         }
         let hash = self.hash_of(place);
-        let Self { index, chunks, entries, names, hasher, .. } = self;
+        let Self {
+            index,
+            chunks,
+            entries,
+            names,
+            hasher,
+            ..
+        } = self;
         index.insert_unique(hash, place, |&other| {
             let (chunk, at) = split(other);
             let position = entries[chunk][usize::from(at)].position;
-            hash_record(hasher, &chunks[chunk].records[usize::from(position)], names.get(&other))
+            hash_record(
+                hasher,
+                &chunks[chunk].records[usize::from(position)],
+                names.get(&other),
+            )
         });
         self.link(place, newcomer.slice);
         self.changed = true;
@@ -199,7 +215,10 @@ impl Shelf {
         let record = chunk.records.swap_remove(usize::from(position));
         debug_assert_eq!(record.place, index);
         let page = Arc::clone(&chunk.page);
-        let moved = chunk.records.get(usize::from(position)).map(|record| record.place);
+        let moved = chunk
+            .records
+            .get(usize::from(position))
+            .map(|record| record.place);
         if let Some(moved) = moved {
             self.entries[number][usize::from(moved)].position = position;
         }
@@ -208,7 +227,11 @@ impl Shelf {
             Target::Shared(destination) => Some(destination),
             Target::V4 { .. } | Target::V6 { .. } => None,
         };
-        Leaver { place, page, destination }
+        Leaver {
+            place,
+            page,
+            destination,
+        }
     }
 
     /// The reactor has let go of the place: nothing counts there any more.
@@ -221,7 +244,12 @@ impl Shelf {
         if !std::mem::take(&mut self.changed) {
             return;
         }
-        self.cell.table.publish(Table { chunks: self.chunks.clone() }, &mut self.retired);
+        self.cell.table.publish(
+            Table {
+                chunks: self.chunks.clone(),
+            },
+            &mut self.retired,
+        );
         self.cell.set_heard_by(self.len());
     }
 
@@ -232,7 +260,10 @@ impl Shelf {
 
     /// A subscription that ended by the start of `slice`.
     pub(super) fn ended_by(&self, slice: u32) -> Option<Place> {
-        self.ending.first_key_value().filter(|&(&end, _)| end <= slice).map(|(_, &place)| place)
+        self.ending
+            .first_key_value()
+            .filter(|&(&end, _)| end <= slice)
+            .map(|(_, &place)| place)
     }
 
     /// All places in use.
@@ -271,8 +302,12 @@ impl Shelf {
         self.unused += 1;
         if split(place).0 == self.chunks.len() {
             let records = Vec::with_capacity(CHUNK_SUBSCRIPTIONS);
-            self.chunks.push(Arc::new(Chunk { records, page: Arc::new(Page::new()) }));
-            self.entries.push(vec![VACANT; CHUNK_SUBSCRIPTIONS].into_boxed_slice());
+            self.chunks.push(Arc::new(Chunk {
+                records,
+                page: Arc::new(Page::new()),
+            }));
+            self.entries
+                .push(vec![VACANT; CHUNK_SUBSCRIPTIONS].into_boxed_slice());
         }
         place
     }
@@ -290,7 +325,12 @@ impl Shelf {
     }
 
     fn unlink(&mut self, place: Place) {
-        let Entry { slice, earlier, later, .. } = *self.entry(place);
+        let Entry {
+            slice,
+            earlier,
+            later,
+            ..
+        } = *self.entry(place);
         if slice == NEVER {
             return;
         }
@@ -310,12 +350,13 @@ impl Shelf {
         let record = self.record(place);
         match identity {
             Identity::Address(address, format) => {
-                !record.named
-                    && record.format == format
-                    && record.target.address() == Some(address)
+                !record.named && record.format == format && record.target.address() == Some(address)
             }
             Identity::Name(name) => {
-                record.named && self.name(place).is_some_and(|known| *known.identity == *name)
+                record.named
+                    && self
+                        .name(place)
+                        .is_some_and(|known| *known.identity == *name)
             }
         }
     }

@@ -91,7 +91,9 @@ pub(super) fn read(shelf: &Shelf, place: Place, now_ms: u64) -> Subscription {
     let (expire, ttl_secs) = match entry.slice {
         NEVER => (Expire::Never, None),
         slice => {
-            let ttl = left_ms(slice, now_ms).div_ceil(1000).min(u64::from(entry.expire_secs));
+            let ttl = left_ms(slice, now_ms)
+                .div_ceil(1000)
+                .min(u64::from(entry.expire_secs));
             (Expire::AfterSecs(entry.expire_secs), Some(ttl as u32))
         }
     };

@@ -74,7 +74,10 @@ impl Clone for Chunk {
     fn clone(&self) -> Self {
         let mut records = Vec::with_capacity(CHUNK_SUBSCRIPTIONS);
         records.extend_from_slice(&self.records);
-        Self { records, page: Arc::clone(&self.page) }
+        Self {
+            records,
+            page: Arc::clone(&self.page),
+        }
     }
 }
 
@@ -102,10 +105,15 @@ const _: () = assert!(size_of::<Record>() <= 32);
 impl From<SocketAddr> for Target {
     fn from(address: SocketAddr) -> Self {
         match address {
-            SocketAddr::V4(v4) => Self::V4 { ip: v4.ip().octets(), port: v4.port() },
-            SocketAddr::V6(v6) => {
-                Self::V6 { ip: v6.ip().octets(), port: v6.port(), scope: v6.scope_id() }
-            }
+            SocketAddr::V4(v4) => Self::V4 {
+                ip: v4.ip().octets(),
+                port: v4.port(),
+            },
+            SocketAddr::V6(v6) => Self::V6 {
+                ip: v6.ip().octets(),
+                port: v6.port(),
+                scope: v6.scope_id(),
+            },
         }
     }
 }
@@ -117,9 +125,12 @@ impl Target {
             Self::V4 { ip, port } => {
                 Some(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::from(ip), port)))
             }
-            Self::V6 { ip, port, scope } => {
-                Some(SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, scope)))
-            }
+            Self::V6 { ip, port, scope } => Some(SocketAddr::V6(SocketAddrV6::new(
+                Ipv6Addr::from(ip),
+                port,
+                0,
+                scope,
+            ))),
             Self::Shared(_) => None,
         }
     }

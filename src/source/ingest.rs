@@ -44,7 +44,12 @@ pub struct IngestOptions {
 
 impl Default for IngestOptions {
     fn default() -> Self {
-        Self { declare_unknown: false, receive_buffer: 8 << 20, mode: 0o600, remote: false }
+        Self {
+            declare_unknown: false,
+            receive_buffer: 8 << 20,
+            mode: 0o600,
+            remote: false,
+        }
     }
 }
 
@@ -88,14 +93,21 @@ impl Ingest {
             .map(|socket| Listener::bind(socket, &listen))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| IngestError(error.to_string()))?;
-        let names = bound.iter().map(|listener| listener.name().to_owned()).collect();
+        let names = bound
+            .iter()
+            .map(|listener| listener.name().to_owned())
+            .collect();
         let (poll, waker) = register(&bound).map_err(|error| IngestError(error.to_string()))?;
         let stopping = Arc::new(AtomicBool::new(false));
         let counters = Arc::new(Counters::default());
         let taking = Taking {
             poll,
             listeners: bound,
-            intake: Intake::new(handle.clone(), options.declare_unknown, Arc::clone(&counters)),
+            intake: Intake::new(
+                handle.clone(),
+                options.declare_unknown,
+                Arc::clone(&counters),
+            ),
             handle,
             stopping: Arc::clone(&stopping),
             // One byte more than is taken tells what is too long from what just fits.
@@ -106,7 +118,13 @@ impl Ingest {
             .name("bellwire-ingest".into())
             .spawn(move || taking.run())
             .map_err(|error| IngestError(format!("cannot start a thread: {error}")))?;
-        Ok(Self { thread: Some(thread), stopping, waker, counters, sockets: names })
+        Ok(Self {
+            thread: Some(thread),
+            stopping,
+            waker,
+            counters,
+            sockets: names,
+        })
     }
 
     /// The sockets, with their true ports, in the order they were given.
@@ -123,7 +141,12 @@ impl Ingest {
     /// ingest has stopped.
     pub fn statistics(&self) -> impl Fn() -> Vec<(String, u64)> + Send + Sync + 'static {
         let counters = Arc::downgrade(&self.counters);
-        move || counters.upgrade().map(|counters| counters.read().list()).unwrap_or_default()
+        move || {
+            counters
+                .upgrade()
+                .map(|counters| counters.read().list())
+                .unwrap_or_default()
+        }
     }
 
     /// Stops. What the kernel still holds is not taken.
@@ -161,7 +184,8 @@ fn register(listeners: &[Listener]) -> io::Result<(Poll, Waker)> {
     for (index, listener) in listeners.iter().enumerate() {
         let token = Token(WAKER.0 + 1 + index);
         let descriptor = listener.as_raw_fd();
-        poll.registry().register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
+        poll.registry()
+            .register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
     }
     Ok((poll, waker))
 }
@@ -198,7 +222,10 @@ impl Taking {
                     return;
                 }
             }
-            let tokens = readiness.iter().map(|one| one.token()).filter(|one| *one != WAKER);
+            let tokens = readiness
+                .iter()
+                .map(|one| one.token())
+                .filter(|one| *one != WAKER);
             unread.extend(tokens.map(|token| token.0 - WAKER.0 - 1));
             unread.sort_unstable();
             unread.dedup();

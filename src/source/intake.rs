@@ -97,7 +97,12 @@ pub(super) struct Intake {
 
 impl Intake {
     pub(super) fn new(handle: Handle, declare_unknown: bool, counters: Arc<Counters>) -> Self {
-        Self { handle, declare_unknown, counters, known: HashMap::new() }
+        Self {
+            handle,
+            declare_unknown,
+            counters,
+            known: HashMap::new(),
+        }
     }
 
     /// Raises what the datagram holds, or says why not.
@@ -110,7 +115,11 @@ impl Intake {
         let repaired = parse::repair(datagram);
         let payload = repaired.trim_ascii();
         let is_json = matches!(payload.first(), Some(b'{' | b'['));
-        let raised = if is_json { self.take_json(payload) } else { self.take_text(&repaired) }?;
+        let raised = if is_json {
+            self.take_json(payload)
+        } else {
+            self.take_text(&repaired)
+        }?;
         count(match raised {
             Raised::Queued => &self.counters.raised,
             Raised::Unheard => &self.counters.unheard,

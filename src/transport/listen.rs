@@ -49,7 +49,10 @@ pub(crate) struct ListenError {
 
 impl ListenError {
     fn new(place: impl fmt::Display, problem: impl Into<String>) -> Self {
-        Self { place: place.to_string(), problem: problem.into() }
+        Self {
+            place: place.to_string(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -89,7 +92,9 @@ impl Listener {
     pub(crate) fn bind(text: &str, options: &ListenOptions) -> Result<Self, ListenError> {
         let bound = if let Some(address) = text.strip_prefix("udp:") {
             Bound::Udp(bind_udp(address, options).map_err(|why| ListenError::new(text, why))?)
-        } else if let Some(path) = text.strip_prefix("unix:").or(text.strip_prefix('/').map(|_| text))
+        } else if let Some(path) = text
+            .strip_prefix("unix:")
+            .or(text.strip_prefix('/').map(|_| text))
         {
             let (socket, file) =
                 bind_unix(Path::new(path), options).map_err(|why| ListenError::new(text, why))?;
@@ -105,7 +110,10 @@ impl Listener {
             },
             Bound::Unix(_, file) => format!("unix:{}", file.path.display()),
         };
-        Ok(Self { socket: bound, name })
+        Ok(Self {
+            socket: bound,
+            name,
+        })
     }
 
     /// What it is bound to, as a socket string with the true port.
@@ -117,12 +125,12 @@ impl Listener {
     /// cut.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Peer)> {
         match &self.socket {
-            Bound::Udp(socket) => {
-                socket.recv_from(buffer).map(|(length, from)| (length, Peer::Udp(from)))
-            }
-            Bound::Unix(socket, _) => {
-                socket.recv_from(buffer).map(|(length, from)| (length, Peer::Unix(from)))
-            }
+            Bound::Udp(socket) => socket
+                .recv_from(buffer)
+                .map(|(length, from)| (length, Peer::Udp(from))),
+            Bound::Unix(socket, _) => socket
+                .recv_from(buffer)
+                .map(|(length, from)| (length, Peer::Unix(from))),
         }
     }
 
@@ -164,36 +172,46 @@ fn bind_udp(text: &str, options: &ListenOptions) -> Result<UdpSocket, String> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::DGRAM, None).map_err(|e| e.to_string())?;
     prepare(&socket, options)?;
-    socket.bind(&address.into()).map_err(|error| format!("cannot bind: {error}"))?;
+    socket
+        .bind(&address.into())
+        .map_err(|error| format!("cannot bind: {error}"))?;
     Ok(socket.into())
 }
 
 fn resolve(text: &str) -> Result<SocketAddr, String> {
     let right = "expected udp:<host>:<port>, such as udp:127.0.0.1:8080 or udp:[::1]:8080";
     let (host, port) = text.rsplit_once(':').ok_or(right)?;
-    let port: u16 = port.parse().map_err(|_| format!("{port:?} is no port; {right}"))?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let port: u16 = port
+        .parse()
+        .map_err(|_| format!("{port:?} is no port; {right}"))?;
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
     if host.is_empty() {
         return Err(right.into());
     }
     let mut found = (host, port)
         .to_socket_addrs()
         .map_err(|error| format!("cannot resolve {host:?}: {error}"))?;
-    found.next().ok_or_else(|| format!("{host:?} has no address"))
+    found
+        .next()
+        .ok_or_else(|| format!("{host:?} has no address"))
 }
 
 /// Sets what a socket must have before it is bound.
 fn prepare(socket: &Socket, options: &ListenOptions) -> Result<(), String> {
-    socket.set_nonblocking(true).map_err(|error| error.to_string())?;
+    socket
+        .set_nonblocking(true)
+        .map_err(|error| error.to_string())?;
     if let Some(bytes) = options.receive_buffer {
         // Beyond `net.core.rmem_max` only a privileged process gets; the kernel cuts for others.
-        let forced = nix::sys::socket::setsockopt(
-            socket,
-            nix::sys::socket::sockopt::RcvBufForce,
-            &bytes,
-        );
+        let forced =
+            nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::RcvBufForce, &bytes);
         if forced.is_err() {
-            socket.set_recv_buffer_size(bytes).map_err(|error| error.to_string())?;
+            socket
+                .set_recv_buffer_size(bytes)
+                .map_err(|error| error.to_string())?;
         }
     }
     Ok(())
@@ -209,14 +227,15 @@ fn bind_unix(path: &Path, options: &ListenOptions) -> Result<(UnixDatagram, OwnF
     }
     check_directory(path)?;
     remove_stale_socket(path)?;
-    let socket =
-        Socket::new(Domain::UNIX, Type::DGRAM, None).map_err(|e| e.to_string())?;
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None).map_err(|e| e.to_string())?;
     prepare(&socket, options)?;
     // Linux gives the file the mode of the socket, less the umask: nobody can come in between.
     let mode = Mode::from_raw_mode(options.mode & 0o777);
     rustix::fs::fchmod(&socket, mode).map_err(|error| error.to_string())?;
     let address = SockAddr::unix(path).map_err(|error| error.to_string())?;
-    socket.bind(&address).map_err(|error| format!("cannot bind: {error}"))?;
+    socket
+        .bind(&address)
+        .map_err(|error| format!("cannot bind: {error}"))?;
     let file = OwnFile::of(path).map_err(|error| format!("vanished: {error}"))?;
     // The umask may have taken what was asked for.
     rustix::fs::chmod(path, mode).map_err(|error| format!("cannot set its mode: {error}"))?;
@@ -268,7 +287,11 @@ impl OwnFile {
     /// The file at `path`, not followed if it is a link.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let metadata = std::fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() })
+        Ok(Self {
+            path: path.to_owned(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
     }
 
     /// Whether it is the file of that device and number.
@@ -278,8 +301,7 @@ impl OwnFile {
 
     /// Whether the path still names this file.
     pub(crate) fn is_there(&self) -> bool {
-        std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| self.is(found.dev(), found.ino()))
+        std::fs::symlink_metadata(&self.path).is_ok_and(|found| self.is(found.dev(), found.ino()))
     }
 }
 

@@ -15,7 +15,10 @@ impl Throttle {
 
     /// Whether a message may be written now; then gives how many were held back since the last.
     pub(crate) fn pass(&mut self, now: Instant) -> Option<u64> {
-        if self.last.is_some_and(|last| now.saturating_duration_since(last) < Self::PAUSE) {
+        if self
+            .last
+            .is_some_and(|last| now.saturating_duration_since(last) < Self::PAUSE)
+        {
             self.held_back += 1;
             return None;
         }

@@ -6,19 +6,31 @@ use super::*;
 use crate::testing::TempDir;
 
 fn config(directory: &TempDir) -> FifoConfig {
-    FifoConfig { reply_dir: directory.path().to_owned(), ..FifoConfig::new(directory.file("mi")) }
+    FifoConfig {
+        reply_dir: directory.path().to_owned(),
+        ..FifoConfig::new(directory.file("mi"))
+    }
 }
 
 fn make_fifo(path: &Path) {
-    rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
-        .unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path,
+        FileType::Fifo,
+        Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
 }
 
 #[test]
 fn it_is_made_with_its_mode_and_removed_on_drop() {
     for mode in [0o600, 0o660] {
         let directory = TempDir::new();
-        let config = FifoConfig { mode, ..config(&directory) };
+        let config = FifoConfig {
+            mode,
+            ..config(&directory)
+        };
         let fifo = Fifo::create(config).unwrap();
         let metadata = fs::symlink_metadata(directory.file("mi")).unwrap();
         assert!(metadata.file_type().is_fifo());
@@ -52,7 +64,11 @@ fn a_stale_one_is_replaced_and_nothing_else_is() {
     let target = directory.file("target");
     make_fifo(&target);
     std::os::unix::fs::symlink(&target, &path).unwrap();
-    assert!(Fifo::create(config(&directory)).unwrap_err().contains("no FIFO"));
+    assert!(
+        Fifo::create(config(&directory))
+            .unwrap_err()
+            .contains("no FIFO")
+    );
 }
 
 #[test]
@@ -89,7 +105,18 @@ fn reply_names_are_plain() {
         assert_eq!(replies.file_name(name, false), Ok(Some(name.into())));
         assert_eq!(replies.file_name(name, true), Ok(Some(name.into())));
     }
-    for name in ["..", ".", "a.b", "a/b", "/etc/passwd", "a\\b", "a b", "é", "a\0", "../x"] {
+    for name in [
+        "..",
+        ".",
+        "a.b",
+        "a/b",
+        "/etc/passwd",
+        "a\\b",
+        "a b",
+        "é",
+        "a\0",
+        "../x",
+    ] {
         for is_text in [false, true] {
             let error = replies.file_name(name, is_text).unwrap_err();
             assert!(error.contains("expected a name"), "{error}");
@@ -100,7 +127,11 @@ fn reply_names_are_plain() {
     assert!(replies.file_name(&path, false).is_err());
     let outside = format!("{}/../reply", directory.path().display());
     assert!(replies.file_name(&outside, true).is_err());
-    assert!(replies.file_name(&format!("{}/", directory.path().display()), true).is_err());
+    assert!(
+        replies
+            .file_name(&format!("{}/", directory.path().display()), true)
+            .is_err()
+    );
 }
 
 #[test]
@@ -119,8 +150,12 @@ fn only_a_fifo_of_ours_with_one_name_is_opened_for_a_reply() {
 
     let reply = directory.file("reply");
     make_fifo(&reply);
-    assert_eq!(replies.open_reply("reply").unwrap_err(), OpenError::NoReader);
-    let reader = rustix::fs::open(&reply, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+    assert_eq!(
+        replies.open_reply("reply").unwrap_err(),
+        OpenError::NoReader
+    );
+    let reader =
+        rustix::fs::open(&reply, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
     replies.open_reply("reply").unwrap();
 
     std::os::unix::fs::symlink(&reply, directory.file("link")).unwrap();
@@ -136,7 +171,8 @@ fn a_reply_fifo_of_another_user_is_refused_unless_others_may_send() {
     let directory = TempDir::new();
     let reply = directory.file("reply");
     make_fifo(&reply);
-    let reader = rustix::fs::open(&reply, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+    let reader =
+        rustix::fs::open(&reply, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
     let owner = fs::metadata(&reply).unwrap().uid();
     if owner == 0 {
         // Only root can make a file of another user, and only for root does it matter which.
@@ -145,10 +181,21 @@ fn a_reply_fifo_of_another_user_is_refused_unless_others_may_send() {
         let refused = OpenError::Refused("it belongs to another user".into());
         assert_eq!(fifo.replies.open_reply("reply").unwrap_err(), refused);
         drop(fifo);
-        let shared = FifoConfig { mode: 0o660, ..config(&directory) };
-        Fifo::create(shared).unwrap().replies.open_reply("reply").unwrap();
+        let shared = FifoConfig {
+            mode: 0o660,
+            ..config(&directory)
+        };
+        Fifo::create(shared)
+            .unwrap()
+            .replies
+            .open_reply("reply")
+            .unwrap();
     } else {
-        Fifo::create(config(&directory)).unwrap().replies.open_reply("reply").unwrap();
+        Fifo::create(config(&directory))
+            .unwrap()
+            .replies
+            .open_reply("reply")
+            .unwrap();
     }
     drop(reader);
 }

@@ -23,15 +23,24 @@ fn expired(frames: &mut Frames) -> Vec<Frame> {
 }
 
 fn json(reply: &str, body: &str) -> Frame {
-    Frame::Json { reply: reply.into(), body: body.into() }
+    Frame::Json {
+        reply: reply.into(),
+        body: body.into(),
+    }
 }
 
 fn plain(command: &str, reply: &str, body: &str) -> Frame {
-    Frame::Text { command: command.into(), reply: reply.into(), body: body.into() }
+    Frame::Text {
+        command: command.into(),
+        reply: reply.into(),
+        body: body.into(),
+    }
 }
 
 fn not_json(reply: &str) -> Frame {
-    Frame::NotJson { reply: reply.into() }
+    Frame::NotJson {
+        reply: reply.into(),
+    }
 }
 
 #[test]
@@ -40,7 +49,11 @@ fn the_two_forms_are_told_apart() {
     assert_eq!(all(b":r: [1]"), [json("r", "[1]")]);
     assert_eq!(all(b"::{}"), [json("", "{}")]);
     let request = b":event_subscribe:/tmp/reply_fifo\nE\nudp:127.0.0.1:1\n\n";
-    let frame = plain("event_subscribe", "/tmp/reply_fifo", "E\nudp:127.0.0.1:1\n\n");
+    let frame = plain(
+        "event_subscribe",
+        "/tmp/reply_fifo",
+        "E\nudp:127.0.0.1:1\n\n",
+    );
     assert_eq!(all(request), [frame]);
     assert_eq!(all(b":which:\n\n"), [plain("which", "", "\n")]);
     assert_eq!(all(b":which:r\r\n\r\n"), [plain("which", "r", "\r\n")]);
@@ -100,12 +113,18 @@ fn what_does_not_end_is_given_up_at_its_deadline() {
         (":pyreply:hello", not_json("pyreply")),
         (":pyreply: ", not_json("pyreply")),
         (":pyreply:", not_json("pyreply")),
-        (":pyreply:{\"jsonrpc\":\"2.0\",\"method\":\"upt", not_json("pyreply")),
+        (
+            ":pyreply:{\"jsonrpc\":\"2.0\",\"method\":\"upt",
+            not_json("pyreply"),
+        ),
         (":pyre", Frame::Noise),
         (":", Frame::Noise),
         (
             ":which:r\nno end\n",
-            Frame::BadText { command: "which".into(), reply: "r".into() },
+            Frame::BadText {
+                command: "which".into(),
+                reply: "r".into(),
+            },
         ),
     ] {
         let mut frames = Frames::default();
@@ -124,7 +143,14 @@ fn what_does_not_end_is_given_up_at_its_deadline() {
 
 #[test]
 fn what_is_not_json_is_told_at_once_if_it_can_be() {
-    for bytes in [":r:{]", ":r:{\"a\" 1}", ":r:\"x\"", ":r:hello world", ":r:{\"a\":\u{1}}", ":r:(\n"] {
+    for bytes in [
+        ":r:{]",
+        ":r:{\"a\" 1}",
+        ":r:\"x\"",
+        ":r:hello world",
+        ":r:{\"a\":\u{1}}",
+        ":r:(\n",
+    ] {
         assert_eq!(all(bytes.as_bytes())[0], not_json("r"), "{bytes}");
     }
 }
@@ -132,8 +158,14 @@ fn what_is_not_json_is_told_at_once_if_it_can_be() {
 #[test]
 fn reading_goes_on_behind_what_cannot_be_read() {
     assert_eq!(all(b"noise:a:{}"), [Frame::Noise, json("a", "{}")]);
-    assert_eq!(all(b"{\"jsonrpc\":\"2.0\"}\n:a:{}"), [Frame::Noise, json("a", "{}")]);
-    assert_eq!(all(b"noise\n:which:r\n\n"), [Frame::Noise, plain("which", "r", "\n")]);
+    assert_eq!(
+        all(b"{\"jsonrpc\":\"2.0\"}\n:a:{}"),
+        [Frame::Noise, json("a", "{}")]
+    );
+    assert_eq!(
+        all(b"noise\n:which:r\n\n"),
+        [Frame::Noise, plain("which", "r", "\n")]
+    );
     assert_eq!(all(b":a:{broken}:b:{}"), [not_json("a"), json("b", "{}")]);
     // Cut off in a string, the text before seems to go on into the next request.
     let cut = b":a:{\"m\":\"upt:b:{\"n\":1}";
@@ -152,12 +184,20 @@ fn reading_goes_on_behind_what_cannot_be_read() {
 fn an_escaped_request_is_no_request() {
     let found = all(br#":a:{"v":":b:{\"method\":\"x\"}" oops}"#);
     assert_eq!(found[0], not_json("a"));
-    assert!(found[1..].iter().all(|frame| !matches!(frame, Frame::Json { .. })), "{found:?}");
+    assert!(
+        found[1..]
+            .iter()
+            .all(|frame| !matches!(frame, Frame::Json { .. })),
+        "{found:?}"
+    );
 }
 
 #[test]
 fn what_is_too_long_passes_by_and_the_next_request_is_found() {
-    let long = format!(":r:{{\"x\":\"{}\\\"}}\"}}", "y".repeat(3 * limits::MI_REQUEST_BYTES));
+    let long = format!(
+        ":r:{{\"x\":\"{}\\\"}}\"}}",
+        "y".repeat(3 * limits::MI_REQUEST_BYTES)
+    );
     let bytes = [long.as_bytes(), b":next:{}"].concat();
     for size in [1000, 4096, limits::MI_REQUEST_BYTES, bytes.len()] {
         let mut frames = Frames::default();
@@ -170,10 +210,16 @@ fn what_is_too_long_passes_by_and_the_next_request_is_found() {
         }
         let expected = [Frame::TooLong { reply: "r".into() }, json("next", "{}")];
         assert_eq!(found, expected, "in parts of {size}");
-        assert!(held <= limits::MI_REQUEST_BYTES + NAME_BYTES + size, "{held}");
+        assert!(
+            held <= limits::MI_REQUEST_BYTES + NAME_BYTES + size,
+            "{held}"
+        );
     }
     let endless = format!(":which:r\n{}", "x\n".repeat(limits::MI_REQUEST_BYTES));
-    let bad = Frame::BadText { command: "which".into(), reply: "r".into() };
+    let bad = Frame::BadText {
+        command: "which".into(),
+        reply: "r".into(),
+    };
     assert_eq!(all(endless.as_bytes())[0], bad);
 }
 
@@ -182,8 +228,14 @@ fn the_longest_request_is_taken() {
     let body = format!("{{\"x\":\"{}\"}}", "y".repeat(limits::MI_REQUEST_BYTES - 8));
     assert_eq!(body.len(), limits::MI_REQUEST_BYTES);
     assert_eq!(all(format!(":r:{body}").as_bytes()), [json("r", &body)]);
-    let longer = format!(":r: {{\"x\":\"{}\"}}", "y".repeat(limits::MI_REQUEST_BYTES - 7));
-    assert_eq!(all(longer.as_bytes()), [Frame::TooLong { reply: "r".into() }]);
+    let longer = format!(
+        ":r: {{\"x\":\"{}\"}}",
+        "y".repeat(limits::MI_REQUEST_BYTES - 7)
+    );
+    assert_eq!(
+        all(longer.as_bytes()),
+        [Frame::TooLong { reply: "r".into() }]
+    );
 }
 
 /// Colons, newlines and brackets in every order: always an end, never a panic, and no bytes are
@@ -202,8 +254,9 @@ fn noise_never_stops_the_reading() {
         let mut frames = Frames::default();
         for _ in 0..random() % 6 {
             let length = random() % 80;
-            let bytes: Vec<u8> =
-                (0..length).map(|_| alphabet[random() as usize % alphabet.len()]).collect();
+            let bytes: Vec<u8> = (0..length)
+                .map(|_| alphabet[random() as usize % alphabet.len()])
+                .collect();
             frames.push(&bytes);
             drain(&mut frames);
         }
@@ -211,18 +264,29 @@ fn noise_never_stops_the_reading() {
         let found = expired(&mut frames);
         assert!(found.len() <= left + 1);
         frames.push(b"\n:next:{\"done\":1}");
-        assert_eq!(drain(&mut frames).last(), Some(&json("next", "{\"done\":1}")));
+        assert_eq!(
+            drain(&mut frames).last(),
+            Some(&json("next", "{\"done\":1}"))
+        );
     }
 }
 
 #[test]
 fn a_flood_of_colons_is_read_in_good_time() {
     let start = Instant::now();
-    for bytes in [":".repeat(1 << 16), ": ".repeat(1 << 15), ":a".repeat(1 << 15)] {
+    for bytes in [
+        ":".repeat(1 << 16),
+        ": ".repeat(1 << 15),
+        ":a".repeat(1 << 15),
+    ] {
         let mut frames = Frames::default();
         frames.push(bytes.as_bytes());
         drain(&mut frames);
         expired(&mut frames);
     }
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
 }

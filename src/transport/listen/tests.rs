@@ -5,7 +5,11 @@ use super::*;
 use crate::testing::TempDir;
 
 fn options() -> ListenOptions {
-    ListenOptions { mode: 0o600, remote: false, receive_buffer: None }
+    ListenOptions {
+        mode: 0o600,
+        remote: false,
+        receive_buffer: None,
+    }
 }
 
 fn refused(text: &str) -> String {
@@ -16,7 +20,12 @@ fn refused(text: &str) -> String {
 fn udp_takes_and_answers_over_both_families() {
     for host in ["127.0.0.1", "[::1]"] {
         let listener = Listener::bind(&format!("udp:{host}:0"), &options()).unwrap();
-        let address: SocketAddr = listener.name().strip_prefix("udp:").unwrap().parse().unwrap();
+        let address: SocketAddr = listener
+            .name()
+            .strip_prefix("udp:")
+            .unwrap()
+            .parse()
+            .unwrap();
         assert_ne!(address.port(), 0);
         let client = UdpSocket::bind((address.ip(), 0)).unwrap();
         let mut buffer = [0; 16];
@@ -36,7 +45,10 @@ fn unix_takes_and_answers_and_is_removed() {
     let directory = TempDir::new();
     let path = directory.file("socket");
     let listener = Listener::bind(&format!("unix:{}", path.display()), &options()).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     let client = UnixDatagram::bind(directory.file("client")).unwrap();
     client.send_to(b"ping", &path).unwrap();
     let mut buffer = [0; 16];
@@ -55,9 +67,15 @@ fn unix_takes_and_answers_and_is_removed() {
 fn the_mode_of_a_socket_is_what_was_asked_for_whatever_the_umask() {
     let directory = TempDir::new();
     let path = directory.file("socket");
-    let wide = ListenOptions { mode: 0o666, ..options() };
+    let wide = ListenOptions {
+        mode: 0o666,
+        ..options()
+    };
     let _listener = Listener::bind(path.to_str().unwrap(), &wide).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o666
+    );
 }
 
 #[test]
@@ -96,17 +114,32 @@ fn one_that_was_replaced_is_not_removed() {
 #[test]
 fn errors_say_what_would_be_right() {
     for text in ["", "tcp:127.0.0.1:1", "relative/path", "udp"] {
-        assert!(refused(text).contains("expected udp:<host>:<port> or unix:<path>"), "{text}");
+        assert!(
+            refused(text).contains("expected udp:<host>:<port> or unix:<path>"),
+            "{text}"
+        );
     }
-    for text in ["udp:", "udp:127.0.0.1", "udp:127.0.0.1:x", "udp:127.0.0.1:65536", "udp::1"] {
-        assert!(refused(text).contains("expected udp:<host>:<port>"), "{text}");
+    for text in [
+        "udp:",
+        "udp:127.0.0.1",
+        "udp:127.0.0.1:x",
+        "udp:127.0.0.1:65536",
+        "udp::1",
+    ] {
+        assert!(
+            refused(text).contains("expected udp:<host>:<port>"),
+            "{text}"
+        );
     }
     assert!(refused("unix:relative").contains("expected an absolute path"));
     assert!(refused(&format!("unix:/{}", "x".repeat(107))).contains("at most 107 bytes, got 108"));
     assert!(refused("unix:/no/such/directory/s").contains("/no/such/directory"));
     assert!(refused("udp:0.0.0.0:0").contains("allow remote senders"));
     assert!(refused("udp:[::]:0").contains("allow remote senders"));
-    let remote = ListenOptions { remote: true, ..options() };
+    let remote = ListenOptions {
+        remote: true,
+        ..options()
+    };
     Listener::bind("udp:0.0.0.0:0", &remote).unwrap();
     let taken = Listener::bind("udp:127.0.0.1:0", &options()).unwrap();
     assert!(refused(taken.name()).contains("cannot bind"));
@@ -115,9 +148,14 @@ fn errors_say_what_would_be_right() {
 #[test]
 fn a_large_receive_queue_is_asked_for() {
     let size = |receive_buffer| {
-        let options = ListenOptions { receive_buffer, ..options() };
+        let options = ListenOptions {
+            receive_buffer,
+            ..options()
+        };
         let listener = Listener::bind("udp:127.0.0.1:0", &options).unwrap();
-        let Bound::Udp(socket) = &listener.socket else { panic!() };
+        let Bound::Udp(socket) = &listener.socket else {
+            panic!()
+        };
         socket2::SockRef::from(socket).recv_buffer_size().unwrap()
     };
     assert_eq!(size(Some(4096)), 8192, "the kernel doubles it");

@@ -1,0 +1,2 @@
+//! The program `bellwire`.
+fn main() {}
