@@ -57,6 +57,7 @@ pub mod transport;
 pub mod wire;
 
 mod destination;
+mod os;
 mod registry;
 mod sync;
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod control;
+mod core;
 mod fanout;
 mod outlets;
 mod raise;

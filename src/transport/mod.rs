@@ -8,6 +8,7 @@
 
 mod backlog;
 mod datagram;
+pub(crate) mod kernel;
 mod policy;
 mod resolve;
 pub(crate) mod route;

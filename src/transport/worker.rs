@@ -95,7 +95,7 @@ impl Pool {
                 .spawn(move || {
                     work(&queue, &reports);
                     // The pool may have given up waiting.
-                    drop(finished.send(()));
+                    finished.send(()).ok();
                 })?;
             workers.push(Worker { jobs, thread });
         }
