@@ -20,7 +20,9 @@ use crate::transport::udp::Udp;
 pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
     lanes: Consumer<Raise>,
+    /// Drained events; those before `served` have been fanned out.
     batch: Vec<Raise>,
+    served: usize,
     fanout: Fanout,
     /// Subscriptions that ended while events were under way to them.
     retiring: Vec<Retirement>,
@@ -33,6 +35,7 @@ impl Core {
             shared,
             lanes: Consumer::default(),
             batch: Vec::with_capacity(DRAIN_EVENTS),
+            served: 0,
             fanout: Fanout {
                 udp,
                 outlets: Outlets::default(),
@@ -115,6 +118,9 @@ impl Core {
                 .dropped_before
                 .add(Reason::Shutdown, 1);
         };
+        self.batch.drain(self.served..).for_each(count);
+        self.served = 0;
+        self.batch.clear();
         while self.lanes.drain(&self.shared.lanes, DRAIN_EVENTS, count) > 0 {}
         self.fanout.close(Reason::Shutdown);
         self.let_go();

@@ -24,12 +24,12 @@ pub(super) type Place = u32;
 const NOWHERE: Place = Place::MAX;
 
 /// What makes two sockets the same.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Identity<'a> {
+#[derive(Clone, Debug)]
+pub(crate) enum Identity {
     /// A UDP address and the form of the payload.
     Address(SocketAddr, Format),
     /// A normalised socket string.
-    Name(&'a str),
+    Name(Box<str>),
 }
 
 /// What the writer knows of one place. Packed: see [`Target`].
@@ -131,7 +131,7 @@ impl Shelf {
     }
 
     /// The place of the subscription with that identity.
-    pub(super) fn find(&self, identity: Identity<'_>) -> Option<Place> {
+    pub(super) fn find(&self, identity: &Identity) -> Option<Place> {
         let hash = self.hash(identity);
         self.index
             .find(hash, |&place| self.is(place, identity))
@@ -244,12 +244,11 @@ impl Shelf {
         if !std::mem::take(&mut self.changed) {
             return;
         }
-        self.cell.table.publish(
-            Table {
-                chunks: self.chunks.clone(),
-            },
-            &mut self.retired,
-        );
+        let table = Table {
+            chunks: self.chunks.clone(),
+            subscriptions: self.len(),
+        };
+        self.cell.table.publish(table, &mut self.retired);
         self.cell.set_heard_by(self.len());
     }
 
@@ -346,25 +345,27 @@ impl Shelf {
         }
     }
 
-    fn is(&self, place: Place, identity: Identity<'_>) -> bool {
+    fn is(&self, place: Place, identity: &Identity) -> bool {
         let record = self.record(place);
         match identity {
             Identity::Address(address, format) => {
-                !record.named && record.format == format && record.target.address() == Some(address)
+                !record.named
+                    && record.format == *format
+                    && record.target.address() == Some(*address)
             }
             Identity::Name(name) => {
                 record.named
                     && self
                         .name(place)
-                        .is_some_and(|known| *known.identity == *name)
+                        .is_some_and(|known| known.identity == *name)
             }
         }
     }
 
-    fn hash(&self, identity: Identity<'_>) -> u64 {
+    fn hash(&self, identity: &Identity) -> u64 {
         match identity {
             Identity::Address(address, format) => self.hasher.hash_one((address, format)),
-            Identity::Name(name) => self.hasher.hash_one(name),
+            Identity::Name(name) => self.hasher.hash_one(&**name),
         }
     }
 

@@ -60,6 +60,7 @@ impl EventCell {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) chunks: Vec<Arc<Chunk>>,
+    pub(crate) subscriptions: usize,
 }
 
 /// Some subscriptions of one event, side by side.

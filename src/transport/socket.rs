@@ -63,11 +63,11 @@ pub(super) enum Place {
 
 impl Parsed {
     /// What makes it the same as another.
-    pub(crate) fn identity(&self) -> Identity<'_> {
-        match (&self.name, &self.place) {
-            (Some(name), _) => Identity::Name(&name.identity),
-            (None, Place::Address(address)) => Identity::Address(*address, self.format),
-            (None, Place::Host { host, .. }) => Identity::Name(host),
+    pub(crate) fn into_identity(self) -> Identity {
+        match (self.name, self.place) {
+            (Some(name), _) => Identity::Name(name.identity),
+            (None, Place::Address(address)) => Identity::Address(address, self.format),
+            (None, Place::Host { host, .. }) => Identity::Name(host.into()),
             (None, Place::Shared { key, .. }) => Identity::Name(key),
         }
     }
