@@ -181,11 +181,18 @@ impl Handle {
         &self,
         batch: impl IntoIterator<Item = (&'a str, &'a str, Expire)>,
     ) -> Vec<Result<(), SubscribeError>> {
+        let policy = self.shared.transports.policy();
+        let mut last: Option<(&str, u32)> = None;
         let mut changes = Vec::new();
         let mut results: Vec<Result<(), SubscribeError>> = batch
             .into_iter()
             .map(|(event, socket, expire)| {
-                changes.push(self.subscription(event, socket, expire)?);
+                let id = match last {
+                    Some((name, id)) if name == event => id,
+                    _ => self.cell(event)?.id,
+                };
+                last = Some((event, id));
+                changes.push(self.subscription(id, socket, expire, &policy)?);
                 Ok(())
             })
             .collect();
@@ -313,11 +320,11 @@ impl Handle {
 
     fn subscription(
         &self,
-        event: &str,
+        event: u32,
         socket: &str,
         expire: Expire,
+        policy: &Policy,
     ) -> Result<Change, SubscribeError> {
-        let event = self.cell(event)?.id;
         let parsed = self.shared.transports.parse(socket)?;
         if expire == Expire::AfterSecs(0) {
             return Ok(Change::Unsubscribe {
@@ -325,7 +332,7 @@ impl Handle {
                 identity: parsed.into_identity(),
             });
         }
-        let socket = self.shared.transports.resolve(socket, parsed)?;
+        let socket = self.shared.transports.resolve(socket, parsed, policy)?;
         Ok(Change::Subscribe {
             event,
             socket,
