@@ -49,15 +49,19 @@ impl Core {
     pub(super) fn turn(&mut self, now: Instant, os: &dyn Os) -> bool {
         self.let_go();
         let reported = self.settle_reports();
-        let batch = &mut self.batch;
-        self.lanes
-            .drain(&self.shared.lanes, DRAIN_EVENTS, |raise| batch.push(raise));
+        if self.served == self.batch.len() {
+            self.served = 0;
+            self.batch.clear();
+            let batch = &mut self.batch;
+            self.lanes
+                .drain(&self.shared.lanes, DRAIN_EVENTS, |raise| batch.push(raise));
+        }
         let cx = context(&self.shared, now, os);
-        self.fanout.run(&self.batch, &self.shared.registry, &cx);
+        let unserved = &self.batch[self.served..];
+        let served = self.fanout.run(unserved, &self.shared.registry, &cx);
+        self.served += served;
         self.fanout.tick(&cx);
-        let drained = !self.batch.is_empty();
-        self.batch.clear();
-        drained || reported
+        served > 0 || reported
     }
 
     /// The UDP sockets have room again.
