@@ -1,1 +1,72 @@
-//! arena
+//! Where a raising thread writes its payloads: large blocks, cut into `Bytes`, used again.
+//!
+//! A block is shared by the payloads cut from it and is free again when the last of them was
+//! dropped, wherever that happened. The arena turns through a few blocks; only when all are in use
+//! does it allocate another. In steady state it allocates nothing.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::limits::ARENA_BLOCK_BYTES;
+
+/// Blocks kept for another turn. More than these live only as long as their payloads.
+const BLOCKS: usize = 16;
+/// Room a payload finds at least without growing its block.
+const ROOM: usize = 2048;
+
+/// A thread's supply of payload memory.
+#[derive(Debug, Default)]
+pub struct Arena {
+    block: BytesMut,
+    resting: VecDeque<BytesMut>,
+    /// Follows the largest payload seen, so that large ones do not grow a block each time.
+    room: usize,
+}
+
+impl Arena {
+    /// The block to write the next payload to; empty, with room for an ordinary one.
+    ///
+    /// It is taken out, not borrowed: what writes the payload may itself raise events, and then
+    /// finds an arena that gives it another block.
+    #[inline]
+    pub fn lease(&mut self) -> BytesMut {
+        let mut block = std::mem::take(&mut self.block);
+        if block.capacity() < self.room {
+            block = self.turn(block);
+        }
+        block
+    }
+
+    /// Cuts the payload off the leased block and takes the rest back.
+    #[inline]
+    pub fn settle(&mut self, mut block: BytesMut) -> Bytes {
+        let payload = block.split().freeze();
+        if payload.len() > self.room {
+            self.room = payload.len().next_power_of_two().min(ARENA_BLOCK_BYTES);
+        }
+        self.block = block;
+        payload
+    }
+
+    /// Lays the used-up block to rest and takes the first one that is free again.
+    #[cold]
+    #[inline(never)]
+    fn turn(&mut self, used: BytesMut) -> BytesMut {
+        self.room = self.room.max(ROOM);
+        if used.capacity() > 0 || !self.resting.is_empty() {
+            self.resting.push_back(used);
+        }
+        for _ in 0..self.resting.len() {
+            let Some(mut block) = self.resting.pop_front() else {
+                break;
+            };
+            if block.try_reclaim(ARENA_BLOCK_BYTES) {
+                return block;
+            }
+            self.resting.push_back(block);
+        }
+        self.resting.truncate(BLOCKS);
+        BytesMut::with_capacity(ARENA_BLOCK_BYTES)
+    }
+}

@@ -47,22 +47,41 @@
 //! | 0 | `sync`, [`limits`] | std or loom; every maximum |
 #![forbid(unsafe_code)]
 
-mod arena;
 pub mod engine;
 pub mod event;
-mod lane;
 pub mod limits;
 pub mod mi;
-mod parker;
-mod registry;
-mod snapshot;
 pub mod source;
 pub mod stats;
-mod sync;
 pub mod transport;
 pub mod wire;
 
+mod destination;
+mod registry;
+mod sync;
+
+// The concurrent floor. `pub` inside, so that the door below can show it to models and fuzzers.
+#[allow(unreachable_pub, reason = "reachable through `internals`")]
+mod arena;
+#[allow(unreachable_pub, reason = "reachable through `internals`")]
+mod lane;
+#[allow(unreachable_pub, reason = "reachable through `internals`")]
+mod parker;
+#[allow(unreachable_pub, reason = "reachable through `internals`")]
+mod snapshot;
+
+/// For `loom-tests` and `fuzz` only; not covered by any promise.
+#[cfg(any(fuzzing, all(loom, feature = "loom")))]
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::arena::Arena;
+    pub use crate::lane::{Consumer, Lanes, Producer};
+    pub use crate::parker::{Nap, Notified, Parker, Wake};
+    pub use crate::snapshot::{Retired, Snapshot};
+}
+
 pub use engine::{Config, Engine, Event, Handle, Raised};
 pub use event::{EventName, Params, Value};
-pub use registry::{Expire, Subscription};
-pub use stats::{Reason, Stats};
+pub use registry::{Expire, State, Subscription};
+pub use stats::{Drops, Reason, Stats};
+pub use transport::Occurrence;

@@ -36,7 +36,10 @@ pub const RESOLVE_TIME: Duration = Duration::from_secs(2);
 pub const JSON_DEPTH: usize = 16;
 
 const _: () = assert!(LANE_EVENTS.is_power_of_two());
-const _: () = assert!(CHUNK_SUBSCRIPTIONS <= u8::MAX as usize + 1, "a place in a chunk is a u8");
+const _: () = assert!(
+    CHUNK_SUBSCRIPTIONS <= u8::MAX as usize + 1,
+    "a place in a chunk is a u8"
+);
 const _: () = assert!(UDP_PAYLOAD_BYTES <= PAYLOAD_BYTES);
 const _: () = assert!(ARENA_BLOCK_BYTES <= PAYLOAD_BYTES);
 const _: () = assert!(DRAIN_EVENTS <= LANE_EVENTS);

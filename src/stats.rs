@@ -1,4 +1,17 @@
-//! The counters: why events were dropped, and plain copies of what was counted.
+//! The counters: why events were dropped, the cells that count, and plain copies of them.
+//!
+//! Each cell has one writer, so counting is a relaxed load and store, never a read-modify-write;
+//! readers add up what the writers wrote. The raising threads write [`RaiseCount`]s, the reactor
+//! writes everything else, also on behalf of the workers, which report to it.
+
+use std::sync::{Arc, OnceLock};
+
+use crossbeam::utils::CachePadded;
+
+use crate::limits::CHUNK_SUBSCRIPTIONS;
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::{AtomicI32, AtomicU64};
 
 /// Why an event did not reach a subscriber. Every drop has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +76,12 @@ impl Reason {
 pub struct Drops([u64; Reason::ALL.len()]);
 
 impl Drops {
+    fn add(&mut self, other: &Self) {
+        for (sum, count) in self.0.iter_mut().zip(other.0) {
+            *sum += count;
+        }
+    }
+
     /// How many were dropped for this reason.
     pub fn of(&self, reason: Reason) -> u64 {
         self.0[reason as usize]
@@ -97,4 +116,256 @@ pub struct Stats {
     pub dropped: Drops,
     /// Pairs that wait in a queue.
     pub in_flight: u64,
+}
+
+impl Stats {
+    /// Adds another's counts to these.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.raised += other.raised;
+        self.dropped_before.add(&other.dropped_before);
+        self.in_lanes += other.in_lanes;
+        self.fanned_out += other.fanned_out;
+        self.matched += other.matched;
+        self.delivered += other.delivered;
+        self.dropped.add(&other.dropped);
+        self.in_flight += other.in_flight;
+    }
+}
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub(crate) struct Cell(AtomicU64);
+
+impl Cell {
+    #[inline]
+    pub(crate) fn add(&self, count: u64) {
+        self.0.store(self.0.load(Relaxed) + count, Relaxed);
+    }
+
+    fn sub(&self, count: u64) {
+        self.0.store(self.0.load(Relaxed) - count, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    fn reset(&self) {
+        self.0.store(0, Relaxed);
+    }
+}
+
+/// A counter for each reason.
+#[derive(Debug, Default)]
+pub(crate) struct DropCells([Cell; Reason::ALL.len()]);
+
+impl DropCells {
+    #[inline]
+    pub(crate) fn add(&self, reason: Reason, count: u64) {
+        self.0[reason as usize].add(count);
+    }
+
+    pub(crate) fn read(&self) -> Drops {
+        Drops(std::array::from_fn(|index| self.0[index].get()))
+    }
+}
+
+/// What one raising thread counts of one event.
+#[derive(Debug, Default)]
+pub(crate) struct RaiseCount {
+    pub(crate) raised: Cell,
+    pub(crate) dropped: DropCells,
+}
+
+/// What is counted of one event.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    raisers: Mutex<Raisers>,
+    /// Drops between lane and fan-out: what a shutdown found in the lanes.
+    pub(crate) dropped_before: DropCells,
+    pub(crate) fanned_out: CachePadded<Cell>,
+    pub(crate) matched: Cell,
+    pub(crate) delivered: Cell,
+    pub(crate) dropped: DropCells,
+    pub(crate) in_flight: Cell,
+}
+
+#[derive(Debug, Default)]
+struct Raisers {
+    running: Vec<Arc<CachePadded<RaiseCount>>>,
+    /// The sums of threads that have ended.
+    ended_raised: u64,
+    ended_dropped: Drops,
+}
+
+impl Totals {
+    /// A count for the calling thread to write.
+    pub(crate) fn enroll(&self) -> Arc<CachePadded<RaiseCount>> {
+        let count = Arc::new(CachePadded::new(RaiseCount::default()));
+        let mut raisers = self.raisers.lock().expect("no panic under this lock");
+        raisers.running.push(Arc::clone(&count));
+        count
+    }
+
+    /// Keeps the sums of a thread that ends.
+    pub(crate) fn retire(&self, count: &Arc<CachePadded<RaiseCount>>) {
+        let mut raisers = self.raisers.lock().expect("no panic under this lock");
+        raisers.running.retain(|other| !Arc::ptr_eq(other, count));
+        raisers.ended_raised += count.raised.get();
+        raisers.ended_dropped.add(&count.dropped.read());
+    }
+
+    /// A plain copy, without what waits in lanes. The writers do not stop for the reader: the
+    /// counts fit each other at quiescence.
+    pub(crate) fn read(&self) -> Stats {
+        let fanned_out = self.fanned_out.get();
+        let mut stats = Stats {
+            fanned_out,
+            matched: self.matched.get(),
+            delivered: self.delivered.get(),
+            dropped: self.dropped.read(),
+            in_flight: self.in_flight.get(),
+            ..Stats::default()
+        };
+        let raisers = self.raisers.lock().expect("no panic under this lock");
+        stats.raised = raisers.ended_raised;
+        stats.dropped_before = self.dropped_before.read();
+        stats.dropped_before.add(&raisers.ended_dropped);
+        for count in &raisers.running {
+            stats.raised += count.raised.get();
+            stats.dropped_before.add(&count.dropped.read());
+        }
+        stats
+    }
+}
+
+/// The counters of the subscriptions in one chunk, which outlive the copies of the chunk.
+#[derive(Debug)]
+pub(crate) struct Page(Box<[Tally]>);
+
+/// Counts the outcome of one match.
+pub(crate) fn count(outcome: Outcome, totals: &Totals, tally: &Tally) {
+    match outcome {
+        Outcome::Delivered => {
+            totals.delivered.add(1);
+            tally.delivered.add(1);
+        }
+        Outcome::Dropped(reason, errno) => {
+            totals.dropped.add(reason, 1);
+            tally.drop(reason, errno);
+        }
+    }
+}
+
+/// What is counted of one subscription.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) matched: Cell,
+    pub(crate) delivered: Cell,
+    /// Made at the first drop: most subscriptions never see one.
+    dropped: OnceLock<Box<Dropped>>,
+}
+
+#[derive(Debug, Default)]
+struct Dropped {
+    cells: DropCells,
+    last_errno: AtomicI32,
+}
+
+impl Page {
+    pub(crate) fn new() -> Self {
+        Self((0..CHUNK_SUBSCRIPTIONS).map(|_| Tally::default()).collect())
+    }
+
+    #[inline]
+    pub(crate) fn tally(&self, place: u8) -> &Tally {
+        &self.0[usize::from(place)]
+    }
+}
+
+impl Tally {
+    /// Counts a drop. `errno` is kept if it is not 0.
+    #[cold]
+    fn drop(&self, reason: Reason, errno: i32) {
+        let dropped = self.dropped.get_or_init(Box::default);
+        dropped.cells.add(reason, 1);
+        if errno != 0 {
+            dropped.last_errno.store(errno, Relaxed);
+        }
+    }
+
+    pub(crate) fn drops(&self) -> Drops {
+        self.dropped
+            .get()
+            .map(|dropped| dropped.cells.read())
+            .unwrap_or_default()
+    }
+
+    /// The errno of the last drop that had one.
+    pub(crate) fn last_errno(&self) -> Option<i32> {
+        let errno = self.dropped.get()?.last_errno.load(Relaxed);
+        (errno != 0).then_some(errno)
+    }
+
+    /// Events that matched and have no outcome yet.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let settled = self.delivered.get() + self.drops().total();
+        self.matched.get().saturating_sub(settled)
+    }
+
+    /// Back to zero, for the next subscription in this place.
+    pub(crate) fn reset(&self) {
+        self.matched.reset();
+        self.delivered.reset();
+        if let Some(dropped) = self.dropped.get() {
+            dropped.cells.0.iter().for_each(Cell::reset);
+            dropped.last_errno.store(0, Relaxed);
+        }
+    }
+}
+
+/// What became of one event for one subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Delivered,
+    /// The errno is 0 where the kernel was not asked.
+    Dropped(Reason, i32),
+}
+
+/// One event on its way to one subscription: must be settled exactly once, by the reactor.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    totals: Arc<Totals>,
+    page: Arc<Page>,
+    place: u8,
+}
+
+impl Ticket {
+    /// Counts a match that has no outcome yet.
+    pub(crate) fn open(totals: &Arc<Totals>, page: &Arc<Page>, place: u8) -> Self {
+        totals.matched.add(1);
+        totals.in_flight.add(1);
+        page.tally(place).matched.add(1);
+        Self {
+            totals: Arc::clone(totals),
+            page: Arc::clone(page),
+            place,
+        }
+    }
+
+    /// Counts what became of it.
+    pub(crate) fn settle(self, outcome: Outcome) {
+        self.totals.in_flight.sub(1);
+        count(outcome, &self.totals, self.page.tally(self.place));
+    }
+
+    /// Counts a drop that the kernel was not asked about.
+    pub(crate) fn dropped(self, reason: Reason) {
+        self.settle(Outcome::Dropped(reason, 0));
+    }
+
+    /// Whether it belongs to the subscription in that place.
+    pub(crate) fn is_for(&self, page: &Arc<Page>, place: u8) -> bool {
+        self.place == place && Arc::ptr_eq(&self.page, page)
+    }
 }

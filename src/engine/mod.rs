@@ -1,38 +1,100 @@
 //! The engine: owns the threads, hands out [`Event`]s, keeps the subscriptions.
 
 mod config;
+mod control;
+mod fanout;
+mod outlets;
+mod raise;
+mod reactor;
+mod shared;
 
 pub use config::Config;
+pub use raise::{Event, Raised};
 
 use std::fmt;
+use std::io;
 use std::ops::Deref;
-use std::time::Duration;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use crate::event::{EventName, Params};
-use crate::registry::{Expire, Subscription};
-use crate::stats::{Reason, Stats};
+use crate::event::EventName;
+use crate::registry::{Change, Changed, EventCell, Expire, Subscription};
+use crate::stats::Stats;
+use crate::transport::route::Occurrence;
+use crate::transport::{Policy, SocketError};
+use crate::wire::jsonrpc;
+use reactor::Reactor;
+use shared::Shared;
 
 /// Owns the engine's threads. Shuts down and drains when dropped.
 #[derive(Debug)]
 pub struct Engine {
     handle: Handle,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Engine {
-    /// Starts the reactor, control and handler threads.
+    /// Starts the reactor and the control thread.
+    ///
+    /// # Errors
+    /// When the system gives no thread, epoll instance or UDP socket.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        todo!()
+        let poll = mio::Poll::new().map_err(|error| StartError::new("an epoll", error))?;
+        let waker = mio::Waker::new(poll.registry(), reactor::WAKE)
+            .map_err(|error| StartError::new("an eventfd", error))?;
+        let shared = Arc::new(Shared::new(config, waker));
+        let reactor = Reactor::new(Arc::clone(&shared), poll)
+            .map_err(|error| StartError::new("a UDP socket", error))?;
+        let mut engine = Self {
+            handle: Handle { shared },
+            threads: Vec::with_capacity(2),
+        };
+        let shared = Arc::clone(&engine.handle.shared);
+        engine.spawn("bellwire-control", move || control::run(&shared))?;
+        engine.spawn("bellwire-reactor", move || reactor.run())?;
+        Ok(engine)
     }
 
-    /// Refuses new events, drains what was raised, joins the threads; what is left at the
-    /// deadline is counted as [`Reason::Shutdown`]. Returns the final counters.
-    pub fn shutdown(self, deadline: Duration) -> Stats {
-        todo!()
+    /// Refuses new events, drains what was raised, joins the threads. What is left at the
+    /// deadline is counted as [`Reason::Shutdown`](crate::Reason::Shutdown). Returns the final
+    /// counters.
+    pub fn shutdown(mut self, deadline: Duration) -> Stats {
+        self.stop(deadline);
+        self.stats()
     }
 
-    /// A handle that threads can keep: cheap to clone, does not keep the threads alive.
+    /// A handle that other threads can keep; it does not keep the engine running.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+        self.threads
+            .push(thread.map_err(|error| StartError::new("a thread", error))?);
+        Ok(())
+    }
+
+    fn stop(&mut self, deadline: Duration) {
+        let shared = &self.handle.shared;
+        let until = Instant::now() + deadline;
+        let until = *shared.drain_until.get_or_init(|| until);
+        shared.parker.refuse();
+        shared.registry.stop();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("an engine thread panicked");
+            }
+        }
+        // The reactor has settled what the workers still have: they need no more time than that.
+        shared.transports.routes.stop(until);
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop(self.handle.shared.drain);
     }
 }
 
@@ -45,104 +107,246 @@ impl Deref for Engine {
 }
 
 /// What can be done with a running engine. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Handle {}
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("events", &self.shared.registry.cells().len())
+            .field("subscriptions", &self.shared.registry.len())
+            .finish_non_exhaustive()
+    }
+}
 
 impl Handle {
     /// Makes an event known, or finds it: the same name gives the same event.
+    ///
+    /// # Errors
+    /// When the name is not 1 to 64 bytes of `[A-Za-z0-9_.-]`, or there are too many events.
     pub fn declare(&self, name: &str) -> Result<Event, DeclareError> {
-        todo!()
+        let name = EventName::new(name)?;
+        let prefix = jsonrpc::prefix(&name);
+        let cell = self
+            .shared
+            .registry
+            .declare(name, prefix)
+            .ok_or(DeclareError::TooMany)?;
+        Ok(self.handle_of(cell))
     }
 
     /// The event of that name, if it was declared.
     pub fn event(&self, name: &str) -> Option<Event> {
-        todo!()
+        self.shared
+            .registry
+            .find(name)
+            .map(|cell| self.handle_of(cell))
     }
 
     /// All declared events, by id.
     pub fn events(&self) -> Vec<Event> {
-        todo!()
+        let cells = self.shared.registry.cells();
+        cells
+            .iter()
+            .map(|cell| self.handle_of(Arc::clone(cell)))
+            .collect()
     }
 
-    /// Subscribes `socket` to the event, or refreshes the subscription it has.
+    /// Subscribes `socket` to the event, or renews the subscription it has. When this returns,
+    /// every raise that begins later reaches it.
     ///
-    /// A host name is resolved here, which can take up to [`limits::RESOLVE_TIME`](crate::limits).
-    pub fn subscribe(&self, event: &str, socket: &str, expire: Expire) -> Result<(), SubscribeError> {
-        todo!()
+    /// A host name is looked up here and now, which can take up to
+    /// [`RESOLVE_TIME`](crate::limits::RESOLVE_TIME).
+    ///
+    /// # Errors
+    /// When the event was not declared, the socket cannot be used, or there are too many.
+    pub fn subscribe(
+        &self,
+        event: &str,
+        socket: &str,
+        expire: Expire,
+    ) -> Result<(), SubscribeError> {
+        let mut results = self.subscribe_all([(event, socket, expire)]);
+        results.pop().unwrap_or(Ok(()))
     }
 
-    /// Ends a subscription at once. `false` if there was none.
+    /// Subscribes many at once: they are published together. One result each, in order.
+    pub fn subscribe_all<'a>(
+        &self,
+        batch: impl IntoIterator<Item = (&'a str, &'a str, Expire)>,
+    ) -> Vec<Result<(), SubscribeError>> {
+        let mut changes = Vec::new();
+        let mut results: Vec<Result<(), SubscribeError>> = batch
+            .into_iter()
+            .map(|(event, socket, expire)| {
+                changes.push(self.subscription(event, socket, expire)?);
+                Ok(())
+            })
+            .collect();
+        let changed = self
+            .shared
+            .registry
+            .apply(self.shared.clock.now_ms(), changes);
+        let accepted = results.iter_mut().filter(|result| result.is_ok());
+        for (result, changed) in accepted.zip(changed) {
+            if changed == Changed::Full {
+                *result = Err(SubscribeError::Full);
+            }
+        }
+        results
+    }
+
+    /// Ends a subscription at once; `false` if there was none. What waits for it is dropped.
+    ///
+    /// # Errors
+    /// When the event was not declared or the socket cannot be read.
     pub fn unsubscribe(&self, event: &str, socket: &str) -> Result<bool, SubscribeError> {
-        todo!()
+        let cell = self.cell(event)?;
+        let parsed = self.shared.transports.parse(socket)?;
+        let change = Change::Unsubscribe {
+            event: cell.id,
+            identity: parsed.identity(),
+        };
+        let changed = self
+            .shared
+            .registry
+            .apply(self.shared.clock.now_ms(), [change]);
+        self.shared.parker.notify();
+        Ok(changed == [Changed::Unsubscribed])
     }
 
-    /// The subscriptions of one event, newest first; of all events when `event` is `None`.
+    /// Calls `handler` for each event raised, on a worker thread, in the order raised. The
+    /// subscription is listed as `route:<event>` and never expires.
+    ///
+    /// # Errors
+    /// When the event was not declared or has a handler already.
+    pub fn on(
+        &self,
+        event: &str,
+        handler: impl Fn(&Occurrence) + Send + Sync + 'static,
+    ) -> Result<(), SubscribeError> {
+        self.cell(event)?;
+        self.route(event, handler)?;
+        self.subscribe(event, &format!("route:{event}"), Expire::Never)
+    }
+
+    /// Names a handler, so that `route:<name>` can be subscribed to any event.
+    ///
+    /// # Errors
+    /// When the name is not one an event could have, or has a handler already.
+    pub fn route(
+        &self,
+        name: &str,
+        handler: impl Fn(&Occurrence) + Send + Sync + 'static,
+    ) -> Result<(), SubscribeError> {
+        let refuse = |problem| SocketError::new(&format!("route:{name}"), problem);
+        let route = EventName::new(name).map_err(|error| refuse(error.to_string()))?;
+        let defined = self
+            .shared
+            .transports
+            .routes
+            .define(route, Arc::new(handler));
+        defined.map_err(|problem| refuse(problem).into())
+    }
+
+    /// Whether a socket string can be read. `Ok(true)` if a name server must be asked before it
+    /// can be subscribed.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn check_socket(&self, socket: &str) -> Result<bool, SocketError> {
+        Ok(self.shared.transports.parse(socket)?.needs_lookup())
+    }
+
+    /// The subscriptions of one event, newest first; of all events if `event` is `None`. None of
+    /// an event that was not declared.
     pub fn subscriptions(&self, event: Option<&str>) -> Vec<Subscription> {
-        todo!()
+        let id = match event.map(|name| self.shared.registry.find(name)) {
+            None => None,
+            Some(Some(cell)) => Some(cell.id),
+            Some(None) => return Vec::new(),
+        };
+        self.shared.registry.list(self.shared.clock.now_ms(), id)
     }
 
-    /// The counters, in total.
+    /// The counters of all events together.
     pub fn stats(&self) -> Stats {
-        todo!()
+        let mut stats = Stats::default();
+        for cell in self.shared.registry.cells().iter() {
+            stats.add(&cell.totals.read());
+        }
+        stats.in_lanes = self.shared.lanes.waiting() as u64;
+        stats
     }
 
-    /// The counters of one event.
+    /// The counters of one event. What waits in lanes is not known by event.
     pub fn event_stats(&self, event: &str) -> Option<Stats> {
-        todo!()
+        Some(self.shared.registry.find(event)?.totals.read())
     }
 
-    /// Replaces the destination policy: it holds for every subscription made from now on.
-    pub fn set_policy(&self, policy: crate::transport::Policy) {
-        todo!()
-    }
-}
-
-/// A declared event. Cheap to clone; any thread may raise it.
-#[derive(Clone, Debug)]
-pub struct Event {}
-
-impl Event {
-    /// Its name.
-    pub fn name(&self) -> &EventName {
-        todo!()
+    /// Replaces the destination policy, for every subscription made from now on.
+    pub fn set_policy(&self, policy: Policy) {
+        self.shared.transports.set_policy(policy);
     }
 
-    /// Its number: its place in the order of declaration, from 0.
-    pub fn id(&self) -> u32 {
-        todo!()
+    /// Whether this thread's lane takes another event: for sources that can wait.
+    pub(crate) fn lane_has_room(&self) -> bool {
+        raise::lane_has_room(&self.shared)
     }
 
-    /// Whether a raise would reach anybody. One relaxed load.
-    pub fn has_subscribers(&self) -> bool {
-        todo!()
+    fn handle_of(&self, cell: Arc<EventCell>) -> Event {
+        Event::new(cell, Arc::clone(&self.shared))
     }
 
-    /// Raises the event. `write` runs only if somebody listens.
-    pub fn raise(&self, write: impl FnOnce(&mut Params<'_>)) -> Raised {
-        todo!()
+    fn cell(&self, event: &str) -> Result<Arc<EventCell>, SubscribeError> {
+        let cell = self.shared.registry.find(event);
+        cell.ok_or_else(|| SubscribeError::UnknownEvent(event.to_owned()))
     }
-}
 
-/// What became of a raise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Raised {
-    /// Nobody listens; nothing was done.
-    Unheard,
-    /// The reactor has it.
-    Queued,
-    /// Dropped whole, and counted under this reason.
-    Dropped(Reason),
+    fn subscription(
+        &self,
+        event: &str,
+        socket: &str,
+        expire: Expire,
+    ) -> Result<Change<'static>, SubscribeError> {
+        let event = self.cell(event)?.id;
+        let parsed = self.shared.transports.parse(socket)?;
+        let socket = self.shared.transports.resolve(socket, parsed)?;
+        Ok(Change::Subscribe {
+            event,
+            socket,
+            expire,
+        })
+    }
 }
 
 /// Why an engine did not start.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StartError(pub(crate) String);
+#[error("the system gives no {what}: {source}")]
+pub struct StartError {
+    what: &'static str,
+    source: io::Error,
+}
+
+impl StartError {
+    fn new(what: &'static str, source: io::Error) -> Self {
+        Self { what, source }
+    }
+}
 
 /// Why an event was not declared.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct DeclareError(pub(crate) String);
+#[non_exhaustive]
+pub enum DeclareError {
+    /// The name cannot be used.
+    #[error(transparent)]
+    Name(#[from] crate::event::NameError),
+    /// There are as many events as an engine can know.
+    #[error("there are {} events already", crate::limits::EVENTS)]
+    TooMany,
+}
 
 /// Why a subscription was refused.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +356,9 @@ pub enum SubscribeError {
     #[error("unknown event {0:?}")]
     UnknownEvent(String),
     /// The socket string cannot be used; the text says what is wrong and what would be right.
-    #[error("{0}")]
-    Socket(#[from] crate::transport::SocketError),
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// There are as many subscriptions as the configuration allows.
+    #[error("there are as many subscriptions as the limits allow")]
+    Full,
 }

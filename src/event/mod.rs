@@ -7,7 +7,7 @@
 //! | `params` | [`Params`], what a raise writes its parameters to |
 //! | `notification` | [`Notification`], an event that was read, with its parameters |
 //! | [`catalogue`] | the events that OpenSIPS and its modules raise |
-//! | `json` | the strings and numbers of the payload, written by hand because a raise waits for it |
+//! | `json` | strings and numbers of the payload, written by hand: a raise waits for them |
 
 pub mod catalogue;
 mod json;

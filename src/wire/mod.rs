@@ -2,7 +2,7 @@
 //!
 //! | module | noun |
 //! |---|---|
-//! | [`jsonrpc`] | the JSON-RPC notification of OpenSIPS 3.1 and later: the one encoding of a raise |
+//! | [`jsonrpc`] | the JSON-RPC notification of OpenSIPS 3.1 and later: what a raise encodes |
 //! | [`text`] | the text datagram of OpenSIPS 1.7 to 3.0, made from a notification that was read |
 //! | [`parse`] | both of them, read |
 

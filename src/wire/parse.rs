@@ -61,7 +61,7 @@ pub enum ParseError {
     Syntax {
         /// What the JSON reader says.
         what: String,
-        /// Where it stopped.
+        /// Where it stopped, give or take one byte.
         at: usize,
     },
     /// Nested more deeply than [`limits::JSON_DEPTH`].

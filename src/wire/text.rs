@@ -17,8 +17,9 @@
 //! | numbers, `true`, `false`, `null` | their text, nothing for `null`: all are strings when read |
 //! | CR, NUL, other controls in a value | raw: the datagram has its own length, only LF ends a line |
 //! | a newline in a name | a space, or the rest of the name would become a parameter |
-//! | `::` in a name, or in a value without a name | raw: read as the end of a name, as ever |
-//! | a wrapped value that ends in `\` | a space after it, or its last quote would not close it |
+//! | `::` in a name, `:` at its end | raw: the first `::` ends the name when it is read |
+//! | `::` in a value without a name | raw: read as a name and its value |
+//! | a wrapped value that ends in `\` | a space after it, or its quote would not end it |
 //! | a value in one line that begins with `"` | raw; a later value can make it look wrapped |
 
 use std::borrow::Cow;
@@ -69,4 +70,59 @@ fn put_value(out: &mut BytesMut, value: &[u8]) {
         out.extend_from_slice(b" ");
     }
     out.extend_from_slice(b"\"");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Param;
+    use crate::event::Value;
+
+    fn encoded(params: Vec<Param<'_>>) -> String {
+        let mut out = BytesMut::new();
+        encode(
+            &mut out,
+            &Notification {
+                method: "E_X".into(),
+                params,
+            },
+        );
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn the_example_of_the_format_is_written() {
+        let text = encoded(vec![Param::named("ip", "192.168.2.11")]);
+        assert_eq!(text, "E_X\nip::192.168.2.11\n\n");
+        assert_eq!(encoded(vec![]), "E_X\n\n");
+    }
+
+    #[test]
+    fn values_of_every_kind_are_written_without_their_type() {
+        let text = encoded(vec![
+            Param::positional(-4),
+            Param::named("", "no name"),
+            Param::named("empty", ""),
+            Param::named("null", Value::Null),
+            Param::named("true", true),
+            Param::named("float", 1.5),
+            Param::named("bytes", b"a\xff"),
+        ]);
+        let lines = "-4\nno name\nempty::\nnull::\ntrue::true\nfloat::1.5\nbytes::a\u{fffd}\n";
+        assert_eq!(text, format!("E_X\n{lines}\n"));
+    }
+
+    #[test]
+    fn only_a_value_with_a_newline_is_wrapped() {
+        let raw = encoded(vec![Param::named("v", "say \"hi\" \\ a::b\r\0")]);
+        assert_eq!(raw, "E_X\nv::say \"hi\" \\ a::b\r\0\n\n");
+        let wrapped = encoded(vec![Param::named("v", "a\n\"b\" \\ \\\"")]);
+        assert_eq!(wrapped, "E_X\nv::\"a\n\\\"b\\\" \\ \\\\\"\"\n\n");
+    }
+
+    #[test]
+    fn what_would_break_the_lines_is_changed() {
+        let text = encoded(vec![Param::named("a\nb", "x\ny\\")]);
+        assert_eq!(text, "E_X\na b::\"x\ny\\ \"\n\n");
+    }
 }

@@ -1,4 +1,4 @@
-//! The events of the OpenSIPS modules, those that follow users, calls and the addresses that send them.
+//! The events of the modules that follow users, calls, and the addresses they come from.
 
 use super::EventSpec;
 use super::ParamSpec;
@@ -67,7 +67,7 @@ pub(super) const ALL: &[EventSpec] = &[
         "E_UL_LATENCY_UPDATE",
         "usrloc",
         CONTACT,
-        "A contact's answer time changed; latency is in microseconds.",
+        "A contact's answer time changed.",
     ),
     event(
         "E_UL_CONTACT_REFRESH",
@@ -229,7 +229,7 @@ pub(super) const ALL: &[EventSpec] = &[
             str("etag"),
             str("body"),
         ],
-        "A state known at the start is shown.",
+        "A state that is already known is shown.",
     ),
     event(
         "E_REGISTRANT_REGISTERING",

@@ -1,4 +1,4 @@
-//! The events of the OpenSIPS modules, those that follow media relays, brokers, databases and other systems beside the proxy.
+//! The events of the modules that follow the systems beside the proxy: relays, brokers, databases.
 
 use super::EventSpec;
 use super::ParamSpec;

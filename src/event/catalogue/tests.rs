@@ -80,7 +80,10 @@ fn a_wrong_notification_is_refused_with_the_parameter() {
     let cases = [
         (vec![], "group"),
         (vec![group(), address()], "status"),
-        (vec![address(), group(), status()], "group"),
+        (
+            vec![address(), group(), status()],
+            "needs the parameter group int before \"address\"",
+        ),
         (
             vec![group(), address(), status(), group()],
             "\"group\", is there twice",

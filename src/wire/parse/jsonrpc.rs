@@ -23,23 +23,23 @@ use crate::limits;
 ///
 /// Keys may come in any order, white space is allowed, unknown members are passed over. Nested
 /// arrays and objects become their compact JSON text. Whole numbers become `i64`, else `u64`; all
-/// others the nearest `f64`. `"id":null` is taken: OpenSIPS 2.4 to 3.1.0 write it into notifications.
+/// others the nearest `f64`. `"id":null` is taken: OpenSIPS 2.4 to 3.1.0 write it into
+/// notifications.
 ///
 /// # Errors
 ///
 /// [`ParseError`]: not UTF-8, not one JSON object, too deep, or not a notification.
 pub fn jsonrpc(payload: &[u8]) -> Result<Notification<'_>, ParseError> {
     let text = utf8(payload)?;
+    let document = Document { text };
+    check_depth(payload)?;
     match text.trim_ascii_start().as_bytes() {
         [] => return Err(ParseError::Empty),
-        [b'[', ..] => return Err(ParseError::NotObject),
-        _ => {}
-    }
-    check_depth(payload)?;
-    let document = Document { text };
-    let whole: &RawValue = document.read(text)?;
-    if !whole.get().starts_with('{') {
-        return Err(ParseError::NotObject);
+        [b'{', ..] => {}
+        _ => {
+            document.read::<&RawValue>(text)?;
+            return Err(ParseError::NotObject);
+        }
     }
     let members: Members<'_> = document.read(text)?;
     if let Some(member) = members.repeated {

@@ -1,0 +1,211 @@
+//! The fan-out: a batch of events to all their subscriptions.
+//!
+//! Events of one kind that follow each other are taken together and walked subscription by
+//! subscription, so that what goes to one destination lies in a row and leaves in few system
+//! calls. Each subscription still gets them in the order raised.
+
+use std::cell::OnceCell;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use super::outlets::Outlets;
+use super::shared::Raise;
+use crate::destination::{Context, Format, Parcel};
+use crate::limits::SEND_BATCH;
+use crate::registry::{EventCell, Record, Registry, Table, Target};
+use crate::stats::{Page, Reason, Ticket};
+use crate::transport::udp::{Letter, Udp};
+use crate::wire::{parse, text};
+
+/// Everything that sends.
+#[derive(Debug)]
+pub(super) struct Fanout {
+    pub(super) udp: Udp,
+    pub(super) outlets: Outlets,
+    /// The events, as of the last look.
+    pub(super) cells: Arc<Vec<Arc<EventCell>>>,
+}
+
+/// Events of one kind that follow each other, and who hears them.
+struct Run {
+    items: Range<usize>,
+    event: u32,
+    table: Arc<Table>,
+}
+
+/// The forms of one batch: made once an event and form, when the first subscriber wants it.
+struct Forms<'a> {
+    batch: &'a [Raise],
+    texts: Vec<OnceCell<Bytes>>,
+}
+
+impl Forms<'_> {
+    fn get(&self, item: usize, format: Format) -> &Bytes {
+        let payload = &self.batch[item].payload;
+        match format {
+            Format::Json => payload,
+            Format::Text => self.texts[item].get_or_init(|| as_text(payload)),
+        }
+    }
+}
+
+fn as_text(payload: &Bytes) -> Bytes {
+    let mut out = BytesMut::with_capacity(payload.len());
+    match parse::jsonrpc(payload) {
+        Ok(notification) => text::encode(&mut out, &notification),
+        // Only a payload that was not ours could get here.
+        Err(error) => tracing::error!(%error, "a payload has no text form"),
+    }
+    out.freeze()
+}
+
+impl Fanout {
+    /// Sends the batch.
+    pub(super) fn run(&mut self, batch: &[Raise], registry: &Registry, cx: &Context<'_>) {
+        if batch.is_empty() {
+            return;
+        }
+        let runs = self.runs(batch, registry);
+        let forms = Forms {
+            batch,
+            texts: vec![OnceCell::new(); batch.len()],
+        };
+        let mut letters: SmallVec<[Letter<'_>; SEND_BATCH]> = SmallVec::new();
+        for run in &runs {
+            let cell = &self.cells[run.event as usize];
+            cell.totals.fanned_out.add(run.items.len() as u64);
+            for chunk in &run.table.chunks {
+                for record in &chunk.records {
+                    let subscription = Subscriber {
+                        record,
+                        page: &chunk.page,
+                        cell,
+                    };
+                    let items = run.items.clone();
+                    match &record.target {
+                        Target::Shared(_) => {
+                            subscription.hand_over(items, &forms, &mut self.outlets, cx);
+                        }
+                        Target::V4 { .. } | Target::V6 { .. } => {
+                            subscription.post(items, &forms, &mut letters, &mut self.udp, cx);
+                        }
+                    }
+                }
+            }
+        }
+        self.udp.send(&letters, cx);
+        self.outlets.flush(cx);
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, cx: &Context<'_>) {
+        if self
+            .udp
+            .deadline()
+            .is_some_and(|deadline| deadline <= cx.now)
+        {
+            self.udp.resume(cx);
+        }
+        self.outlets.tick(cx);
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.udp
+            .deadline()
+            .into_iter()
+            .chain(self.outlets.deadline())
+            .min()
+    }
+
+    /// How many matches have no outcome yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.udp.waiting() + self.outlets.waiting()
+    }
+
+    /// Drops what still waits.
+    pub(super) fn close(&mut self, reason: Reason) {
+        self.udp.close(reason);
+        self.outlets.close(reason);
+    }
+
+    fn runs(&mut self, batch: &[Raise], registry: &Registry) -> SmallVec<[Run; 8]> {
+        let mut runs: SmallVec<[Run; 8]> = SmallVec::new();
+        for (item, raise) in batch.iter().enumerate() {
+            match runs.last_mut() {
+                Some(run) if run.event == raise.event => run.items.end = item + 1,
+                _ => {
+                    if self.cells.len() <= raise.event as usize {
+                        self.cells = registry.cells();
+                    }
+                    let table = self.cells[raise.event as usize].table.load();
+                    runs.push(Run {
+                        items: item..item + 1,
+                        event: raise.event,
+                        table,
+                    });
+                }
+            }
+        }
+        runs
+    }
+}
+
+/// One subscription of the event at hand.
+struct Subscriber<'a> {
+    record: &'a Record,
+    page: &'a Arc<Page>,
+    cell: &'a EventCell,
+}
+
+impl<'a> Subscriber<'a> {
+    /// Adds the events to the letters; sends those when they are many.
+    fn post(
+        &self,
+        items: Range<usize>,
+        forms: &'a Forms<'a>,
+        letters: &mut SmallVec<[Letter<'a>; SEND_BATCH]>,
+        udp: &mut Udp,
+        cx: &Context<'_>,
+    ) {
+        let Some(to) = self.record.target.address() else {
+            return;
+        };
+        for item in items {
+            letters.push(Letter {
+                to,
+                payload: forms.get(item, self.record.format),
+                totals: &self.cell.totals,
+                page: self.page,
+                place: self.record.place,
+            });
+            if letters.len() == SEND_BATCH {
+                udp.send(letters, cx);
+                letters.clear();
+            }
+        }
+    }
+
+    /// Gives the events to the destination's outlet.
+    fn hand_over(
+        &self,
+        items: Range<usize>,
+        forms: &Forms<'_>,
+        outlets: &mut Outlets,
+        cx: &Context<'_>,
+    ) {
+        let Target::Shared(destination) = &self.record.target else {
+            return;
+        };
+        let outlet = outlets.open(destination, cx);
+        for item in items {
+            let ticket = Ticket::open(&self.cell.totals, self.page, self.record.place);
+            let payload = forms.get(item, self.record.format).clone();
+            outlet.deliver(Parcel { payload, ticket }, cx);
+        }
+    }
+}

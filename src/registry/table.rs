@@ -1,0 +1,137 @@
+//! The published side of the subscriptions: immutable tables that the reactor walks.
+//!
+//! Each event has its own table, in two levels: a spine of chunks, a chunk of up to
+//! [`CHUNK_SUBSCRIPTIONS`](crate::limits::CHUNK_SUBSCRIPTIONS) records side by side. One change
+//! copies one chunk and the spine; a plain UDP subscription is one record and nothing else.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::sync::Arc;
+
+use crossbeam::utils::CachePadded;
+
+use crate::destination::{Destination, Format};
+use crate::event::EventName;
+use crate::limits::CHUNK_SUBSCRIPTIONS;
+use crate::snapshot::Snapshot;
+use crate::stats::{Page, Totals};
+use crate::sync::atomic::AtomicU32;
+use crate::sync::atomic::Ordering::Relaxed;
+
+/// One declared event: what raisers, reactor and registry share of it.
+#[derive(Debug)]
+pub(crate) struct EventCell {
+    pub(crate) id: u32,
+    pub(crate) name: EventName,
+    /// The payload up to the parameters, encoded once.
+    pub(crate) prefix: Box<[u8]>,
+    /// How many subscriptions there are: all that a raise reads when nobody listens. Alone on its
+    /// cache line, so that it is only ever written when a subscription comes or goes.
+    gate: CachePadded<AtomicU32>,
+    pub(crate) table: Snapshot<Table>,
+    pub(crate) totals: Arc<Totals>,
+}
+
+impl EventCell {
+    pub(crate) fn new(id: u32, name: EventName, prefix: Box<[u8]>) -> Self {
+        Self {
+            id,
+            name,
+            prefix,
+            gate: CachePadded::new(AtomicU32::new(0)),
+            table: Snapshot::new(Table::default()),
+            totals: Arc::new(Totals::default()),
+        }
+    }
+
+    /// Relaxed: a subscription that was acknowledged before the raise began is seen because the
+    /// acknowledgement itself reached this thread somehow.
+    #[inline]
+    pub(crate) fn is_heard(&self) -> bool {
+        self.gate.load(Relaxed) != 0
+    }
+
+    pub(super) fn set_heard_by(&self, subscriptions: usize) {
+        let count = u32::try_from(subscriptions).unwrap_or(u32::MAX);
+        self.gate.store(count, Relaxed);
+    }
+}
+
+/// All subscriptions of one event at one time.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) chunks: Vec<Arc<Chunk>>,
+}
+
+/// Some subscriptions of one event, side by side.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) records: Vec<Record>,
+    pub(crate) page: Arc<Page>,
+}
+
+impl Clone for Chunk {
+    /// A copy with room for all the records it may come to hold.
+    fn clone(&self) -> Self {
+        let mut records = Vec::with_capacity(CHUNK_SUBSCRIPTIONS);
+        records.extend_from_slice(&self.records);
+        Self {
+            records,
+            page: Arc::clone(&self.page),
+        }
+    }
+}
+
+/// One subscription, as the fan-out needs it.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) target: Target,
+    /// Its tally in the chunk's page.
+    pub(crate) place: u8,
+    pub(crate) format: Format,
+    /// Whether its identity is a name that the registry keeps, not its address.
+    pub(super) named: bool,
+}
+
+/// Where a record's events go. Packed: a million of these should fit.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    V4 { ip: [u8; 4], port: u16 },
+    V6 { ip: [u8; 16], port: u16, scope: u32 },
+    Shared(Arc<Destination>),
+}
+
+const _: () = assert!(size_of::<Record>() <= 32);
+
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(v4) => Self::V4 {
+                ip: v4.ip().octets(),
+                port: v4.port(),
+            },
+            SocketAddr::V6(v6) => Self::V6 {
+                ip: v6.ip().octets(),
+                port: v6.port(),
+                scope: v6.scope_id(),
+            },
+        }
+    }
+}
+
+impl Target {
+    /// The UDP address, if it is one.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match *self {
+            Self::V4 { ip, port } => {
+                Some(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::from(ip), port)))
+            }
+            Self::V6 { ip, port, scope } => Some(SocketAddr::V6(SocketAddrV6::new(
+                Ipv6Addr::from(ip),
+                port,
+                0,
+                scope,
+            ))),
+            Self::Shared(_) => None,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! `route:NAME`: in-process handlers, run on a small pool of threads, never on the raiser's.
+//!
+//! All events of one route run on one worker, in order. The queue is bounded; what finds it full
+//! is dropped and counted. An event counts as delivered when its handler returned.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use crossbeam::channel::Sender;
+
+use super::Transports;
+use super::socket::{Parsed, Place, split_format};
+use super::worker::{Job, Pool, Reports, submit};
+use crate::destination::{Context, Destination, Endpoint, Name, Outlet, Parcel};
+use crate::event::{EventName, Notification, Value};
+use crate::stats::{Outcome, Page, Reason, Ticket};
+use crate::wire::parse;
+
+/// One raised event, as a handler gets it.
+#[derive(Debug)]
+pub struct Occurrence {
+    payload: Bytes,
+    notification: Notification<'static>,
+}
+
+impl Occurrence {
+    fn new(payload: Bytes) -> Option<Self> {
+        let notification = parse::jsonrpc(&payload).ok()?.into_owned();
+        Some(Self {
+            payload,
+            notification,
+        })
+    }
+
+    /// The event's name.
+    pub fn name(&self) -> &str {
+        &self.notification.method
+    }
+
+    /// The first parameter of that name.
+    pub fn param(&self, name: &str) -> Option<&Value<'_>> {
+        self.notification.get(name)
+    }
+
+    /// The parameter at that place, counted from 1 as in OpenSIPS (`$param(1)`).
+    pub fn nth(&self, place: usize) -> Option<&Value<'_>> {
+        let index = place.checked_sub(1)?;
+        self.notification
+            .params
+            .get(index)
+            .map(|param| &param.value)
+    }
+
+    /// Name and parameters.
+    pub fn notification(&self) -> &Notification<'_> {
+        &self.notification
+    }
+
+    /// The JSON-RPC notification that other subscribers receive.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
+/// What is called for each event.
+pub(crate) type Handler = Arc<dyn Fn(&Occurrence) + Send + Sync>;
+
+/// The handlers by name, and the threads that run them.
+pub(crate) struct Routes {
+    state: Mutex<State>,
+    reports: Arc<Reports>,
+    workers: usize,
+    hasher: RandomState,
+}
+
+#[derive(Default)]
+struct State {
+    handlers: HashMap<EventName, Handler>,
+    pool: Option<Pool>,
+    stopped: bool,
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes")
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Routes {
+    pub(crate) fn new(workers: usize, reports: Arc<Reports>) -> Self {
+        let state = Mutex::new(State::default());
+        Self {
+            state,
+            reports,
+            workers: workers.max(1),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Gives the route a handler. The threads start with the first one.
+    pub(crate) fn define(&self, name: EventName, handler: Handler) -> Result<(), String> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.stopped {
+            return Err("the engine has shut down".to_owned());
+        }
+        if state.handlers.contains_key(&name) {
+            return Err(format!("route {name} has a handler already"));
+        }
+        if state.pool.is_none() {
+            let pool = Pool::start("bellwire-route", self.workers, &self.reports);
+            state.pool = Some(pool.map_err(|error| format!("cannot start a worker: {error}"))?);
+        }
+        state.handlers.insert(name, handler);
+        Ok(())
+    }
+
+    /// Ends the threads.
+    pub(crate) fn stop(&self, deadline: Instant) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.stopped = true;
+        let pool = state.pool.take();
+        drop(state);
+        if let Some(pool) = pool {
+            pool.stop(deadline);
+        }
+    }
+
+    fn endpoint(&self, name: &str) -> Option<Route> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let handler = Arc::clone(state.handlers.get(name)?);
+        let worker = self.hasher.hash_one(name) as usize;
+        Some(Route {
+            handler,
+            queue: state.pool.as_ref()?.queue(worker),
+        })
+    }
+}
+
+/// Reads what follows `route:`.
+pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, String> {
+    let (name, format) = split_format(rest)?;
+    let Some(endpoint) = transports.routes.endpoint(name) else {
+        return Err(format!("no handler is called {name:?}"));
+    };
+    let key = format!("route:{name}").into_boxed_str();
+    let text = Some(Name {
+        identity: key.clone(),
+        printed: key.clone(),
+    });
+    let endpoint = Box::new(endpoint);
+    Ok(Parsed {
+        place: Place::Shared { key, endpoint },
+        format,
+        name: text,
+    })
+}
+
+struct Route {
+    handler: Handler,
+    queue: Sender<Job>,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").finish_non_exhaustive()
+    }
+}
+
+impl Endpoint for Route {
+    fn open(&self, destination: &Arc<Destination>, _: &Context<'_>) -> Box<dyn Outlet> {
+        Box::new(RouteOutlet {
+            handler: Arc::clone(&self.handler),
+            queue: self.queue.clone(),
+            destination: destination.id,
+            tickets: VecDeque::new(),
+            settled: 0,
+        })
+    }
+}
+
+struct RouteOutlet {
+    handler: Handler,
+    queue: Sender<Job>,
+    destination: u32,
+    /// Of the jobs under way, oldest first: one worker reports them in order.
+    tickets: VecDeque<Ticket>,
+    settled: u64,
+}
+
+impl fmt::Debug for RouteOutlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteOutlet")
+            .field("waiting", &self.tickets.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Outlet for RouteOutlet {
+    fn deliver(&mut self, Parcel { payload, ticket }: Parcel, _: &Context<'_>) {
+        let handler = Arc::clone(&self.handler);
+        let run = move || match Occurrence::new(payload) {
+            Some(occurrence) => {
+                handler(&occurrence);
+                Outcome::Delivered
+            }
+            None => Outcome::Dropped(Reason::Other, 0),
+        };
+        let job = Job {
+            destination: self.destination,
+            sequence: self.settled + self.tickets.len() as u64,
+            run: Box::new(run),
+        };
+        match submit(&self.queue, job) {
+            Ok(()) => self.tickets.push_back(ticket),
+            Err(reason) => ticket.dropped(reason),
+        }
+    }
+
+    fn outcome(&mut self, sequence: u64, outcome: Outcome) {
+        if sequence == self.settled
+            && let Some(ticket) = self.tickets.pop_front()
+        {
+            self.settled += 1;
+            ticket.settle(outcome);
+        }
+    }
+
+    /// What was handed to the worker runs; only its outcome ends the wait for it.
+    fn cancel(&mut self, _: &Arc<Page>, _: u8) {}
+
+    fn close(&mut self, reason: Reason) {
+        for ticket in self.tickets.drain(..) {
+            self.settled += 1;
+            ticket.dropped(reason);
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.tickets.len()
+    }
+}

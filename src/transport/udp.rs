@@ -1,0 +1,377 @@
+//! `udp:host:port` and `udp:[v6]:port`, with `?format=text` for the text form.
+//!
+//! One unconnected socket a family sends for all subscriptions, many datagrams a system call
+//! (`sendmmsg`). A run of datagrams to one destination goes through a socket connected to it,
+//! which the kernel serves faster; where they are equal in size, as one buffer that the kernel
+//! cuts (UDP GSO, Linux 4.18).
+//!
+//! At most once: a datagram counts as delivered when the kernel took it.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mio::net::UdpSocket;
+use mio::{Interest, Token};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
+use rustix::io::Errno;
+use smallvec::SmallVec;
+
+use super::backlog::Backlog;
+use super::datagram::{self, To};
+use super::socket::{Parsed, Place, host_and_port, split_format};
+use super::{Transports, socket};
+use crate::destination::{Context, Name, Parcel};
+use crate::limits::{SEND_BATCH, UDP_PAYLOAD_BYTES};
+use crate::stats::{self, Outcome, Page, Reason, Ticket, Totals};
+
+/// Datagrams in a row to one destination from which a socket of its own pays.
+const RUN: usize = 8;
+/// Datagrams the kernel cuts from one buffer (`UDP_MAX_SEGMENTS`).
+const SEGMENTS: usize = 64;
+/// Largest datagram that is cut so: larger ones may not fit the path's MTU, and a segment is
+/// never fragmented.
+const SEGMENT_BYTES: usize = 1400;
+/// Sockets connected to a destination.
+const CONNECTED: usize = 64;
+/// Datagrams that wait when the send buffer is full, and how long.
+const STALLED: usize = 4096;
+const STALLED_WAIT: Duration = Duration::from_secs(1);
+const STALLED_RETRY: Duration = Duration::from_millis(1);
+/// Asked of the kernel for each socket, in bytes.
+const SEND_BUFFER: usize = 4 << 20;
+
+/// Reads what follows `udp:`.
+pub(super) fn parse(_: &Transports, rest: &str) -> Result<Parsed, String> {
+    let (rest, format) = split_format(rest)?;
+    let place = host_and_port(rest)?;
+    let name = match &place {
+        Place::Host { host, port } => {
+            let suffix = socket::format_suffix(format);
+            let text = format!("udp:{host}:{port}{suffix}").into_boxed_str();
+            Some(Name {
+                identity: text.clone(),
+                printed: text,
+            })
+        }
+        Place::Address(_) | Place::Shared { .. } => None,
+    };
+    Ok(Parsed {
+        place,
+        format,
+        name,
+    })
+}
+
+/// One datagram to send, and where to count what became of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Letter<'a> {
+    pub(crate) to: SocketAddr,
+    pub(crate) payload: &'a Bytes,
+    pub(crate) totals: &'a Arc<Totals>,
+    pub(crate) page: &'a Arc<Page>,
+    pub(crate) place: u8,
+}
+
+impl Letter<'_> {
+    fn count(&self, outcome: Outcome) {
+        let tally = self.page.tally(self.place);
+        self.totals.matched.add(1);
+        tally.matched.add(1);
+        stats::count(outcome, self.totals, tally);
+    }
+
+    fn is_too_big(&self) -> bool {
+        self.payload.len() > UDP_PAYLOAD_BYTES
+    }
+}
+
+/// Sends for all UDP subscriptions.
+#[derive(Debug)]
+pub(crate) struct Udp {
+    v4: Option<UdpSocket>,
+    v6: Option<UdpSocket>,
+    connected: HashMap<SocketAddr, UdpSocket>,
+    /// Whether this kernel cuts buffers.
+    segments: bool,
+    /// What the kernel had no room for. While anything waits here, all else waits behind it.
+    stalled: Backlog<SocketAddr>,
+    /// When to try again: the socket that was full need not be the one that tells.
+    retry_at: Option<Instant>,
+}
+
+impl Udp {
+    /// Opens the sockets; `token` is theirs.
+    pub(crate) fn open(poll: &mio::Registry, token: Token) -> io::Result<Self> {
+        let v4 = UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        // A host without IPv6 is no reason not to start.
+        let v6 = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
+        let (v4, v6) = match (v4, v6) {
+            (Err(error), Err(_)) => return Err(error),
+            (v4, v6) => (v4.ok(), v6.ok()),
+        };
+        let mut udp = Self {
+            v4,
+            v6,
+            connected: HashMap::new(),
+            segments: true,
+            stalled: Backlog::new(STALLED, STALLED_WAIT),
+            retry_at: None,
+        };
+        for socket in [&mut udp.v4, &mut udp.v6].into_iter().flatten() {
+            datagram::widen(socket, SEND_BUFFER);
+            poll.register(socket, token, Interest::WRITABLE)?;
+        }
+        Ok(udp)
+    }
+
+    /// Sends the letters in order, and counts each.
+    pub(crate) fn send(&mut self, letters: &[Letter<'_>], cx: &Context<'_>) {
+        let mut rest = letters;
+        while let Some(first) = rest.first() {
+            let taken = if !self.stalled.is_empty() {
+                self.stall(rest, cx)
+            } else if first.is_too_big() {
+                first.count(Outcome::Dropped(Reason::TooBig, 0));
+                1
+            } else {
+                let run = run_length(rest);
+                if run >= RUN {
+                    self.send_run(&rest[..run])
+                } else {
+                    self.send_mixed(rest)
+                }
+            };
+            match taken {
+                0 => rest = &rest[self.stall(rest, cx)..],
+                _ => rest = &rest[taken..],
+            }
+        }
+    }
+
+    /// How many letters wait for room.
+    pub(crate) fn waiting(&self) -> usize {
+        self.stalled.len()
+    }
+
+    /// There is room again, or some waited too long.
+    pub(crate) fn resume(&mut self, cx: &Context<'_>) {
+        self.stalled.drop_late(cx.now);
+        self.retry_at = Some(cx.now + STALLED_RETRY);
+        while !self.stalled.is_empty() {
+            let (taken, outcome) = match self.send_stalled() {
+                Ok(sent) => (sent, Outcome::Delivered),
+                Err(error) if datagram::is_full(&error) => return,
+                Err(error) => (1, datagram::failed(&error)),
+            };
+            for _ in 0..taken {
+                if let Some(parcel) = self.stalled.pop() {
+                    parcel.ticket.settle(outcome);
+                }
+            }
+        }
+    }
+
+    /// Sends the oldest of what waits, as far as it is of one family.
+    fn send_stalled(&self) -> io::Result<usize> {
+        let mut batch: SmallVec<[(To, &Bytes); SEND_BATCH]> = SmallVec::new();
+        for waiting in self.stalled.iter().take(SEND_BATCH) {
+            let to = To::Address(waiting.note);
+            if batch
+                .first()
+                .is_some_and(|(first, _)| first.is_ipv6() != to.is_ipv6())
+            {
+                break;
+            }
+            batch.push((to, &waiting.parcel.payload));
+        }
+        let v6 = batch.first().is_some_and(|(first, _)| first.is_ipv6());
+        match self.unconnected(v6) {
+            Some(socket) => datagram::send(socket, &batch),
+            None => Err(Errno::NETUNREACH.into()),
+        }
+    }
+
+    /// When to call [`resume`](Self::resume) at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.stalled
+            .deadline()
+            .map(|late| self.retry_at.map_or(late, |retry| retry.min(late)))
+    }
+
+    /// A subscription ended.
+    pub(crate) fn cancel(&mut self, page: &Arc<Page>, place: u8) {
+        self.stalled.cancel(page, place);
+    }
+
+    /// Drops what still waits.
+    pub(crate) fn close(&mut self, reason: Reason) {
+        self.stalled.clear(reason);
+    }
+
+    fn unconnected(&self, v6: bool) -> Option<&UdpSocket> {
+        if v6 {
+            self.v6.as_ref()
+        } else {
+            self.v4.as_ref()
+        }
+    }
+
+    /// Lets all of them wait; says how many that is.
+    #[cold]
+    fn stall(&mut self, letters: &[Letter<'_>], cx: &Context<'_>) -> usize {
+        if self.stalled.is_empty() {
+            self.retry_at = Some(cx.now + STALLED_RETRY);
+        }
+        for letter in letters {
+            let ticket = Ticket::open(letter.totals, letter.page, letter.place);
+            let parcel = Parcel {
+                payload: letter.payload.clone(),
+                ticket,
+            };
+            self.stalled.push(parcel, letter.to, cx.now);
+        }
+        letters.len()
+    }
+
+    /// Sends letters up to the next run, through the socket of their family. Says how many were
+    /// counted; 0 if the kernel has no room.
+    fn send_mixed(&self, letters: &[Letter<'_>]) -> usize {
+        let v6 = letters[0].to.is_ipv6();
+        let Some(socket) = self.unconnected(v6) else {
+            letters[0].count(Outcome::Dropped(Reason::Unreachable, 0));
+            return 1;
+        };
+        let mut batch: SmallVec<[(To, &Bytes); SEND_BATCH]> = SmallVec::new();
+        while batch.len() < SEND_BATCH {
+            let Some(letter) = letters.get(batch.len()) else {
+                break;
+            };
+            let ends = letter.to.is_ipv6() != v6
+                || letter.is_too_big()
+                || (!batch.is_empty() && run_length(&letters[batch.len()..]) >= RUN);
+            if ends {
+                break;
+            }
+            batch.push((To::Address(letter.to), letter.payload));
+        }
+        count(letters, datagram::send(socket, &batch))
+    }
+
+    /// Sends a run to one destination through a socket connected to it.
+    fn send_run(&mut self, run: &[Letter<'_>]) -> usize {
+        let to = run[0].to;
+        if !self.connect(to) {
+            return self.send_mixed(&run[..run.len().min(RUN - 1)]);
+        }
+        let socket = &self.connected[&to];
+        let sent = match equal_sizes(run) {
+            equal if self.segments && equal >= RUN => match send_segments(socket, &run[..equal]) {
+                Err(error) if datagram::cannot_cut(&error) => {
+                    self.segments = false;
+                    return self.send_run(run);
+                }
+                sent => sent,
+            },
+            _ => {
+                let batch: SmallVec<[(To, &Bytes); SEND_BATCH]> = run
+                    .iter()
+                    .take(SEND_BATCH)
+                    .map(|letter| (To::Connected, letter.payload))
+                    .collect();
+                datagram::send(socket, &batch)
+            }
+        };
+        match sent {
+            // What was sent before was refused; the kernel tells it at the next send, of which it
+            // takes nothing. The receiver may be back: try once more.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => count(
+                run,
+                datagram::send(socket, &[(To::Connected, run[0].payload)]),
+            ),
+            Err(error) if !datagram::is_full(&error) => {
+                self.connected.remove(&to);
+                count(run, Err(error))
+            }
+            sent => count(run, sent),
+        }
+    }
+
+    /// Makes sure that there is a socket connected to that address.
+    fn connect(&mut self, to: SocketAddr) -> bool {
+        if self.connected.contains_key(&to) {
+            return true;
+        }
+        if self.connected.len() >= CONNECTED {
+            // All are as good as any: the hot ones come back at once.
+            self.connected.clear();
+        }
+        let any: SocketAddr = match to {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let connected = UdpSocket::bind(any).and_then(|socket| {
+            datagram::widen(&socket, SEND_BUFFER);
+            socket.connect(to)?;
+            Ok(socket)
+        });
+        connected
+            .map(|socket| self.connected.insert(to, socket))
+            .is_ok()
+    }
+}
+
+/// Counts what became of the first letters; says how many those are.
+fn count(letters: &[Letter<'_>], sent: io::Result<usize>) -> usize {
+    match sent {
+        Ok(sent) => {
+            letters[..sent]
+                .iter()
+                .for_each(|letter| letter.count(Outcome::Delivered));
+            sent
+        }
+        Err(error) if datagram::is_full(&error) => 0,
+        Err(error) => {
+            letters[0].count(datagram::failed(&error));
+            1
+        }
+    }
+}
+
+/// How many of the first letters go to one destination, in one call.
+fn run_length(letters: &[Letter<'_>]) -> usize {
+    let to = letters[0].to;
+    let same = |letter: &&Letter<'_>| letter.to == to && !letter.is_too_big();
+    letters.iter().take(SEND_BATCH).take_while(same).count()
+}
+
+/// How many of the first letters have one size, or end in a shorter one, and may be cut from one
+/// buffer.
+fn equal_sizes(run: &[Letter<'_>]) -> usize {
+    let size = run[0].payload.len();
+    if size > SEGMENT_BYTES || size == 0 {
+        return 0;
+    }
+    let most = SEGMENTS.min(UDP_PAYLOAD_BYTES / size);
+    run.iter()
+        .take(most)
+        .take_while(|letter| letter.payload.len() == size)
+        .count()
+}
+
+/// Sends letters of one size as one buffer; all or none.
+fn send_segments(socket: &UdpSocket, run: &[Letter<'_>]) -> io::Result<usize> {
+    let size = run[0].payload.len() as u16;
+    let slices: SmallVec<[IoSlice<'_>; SEGMENTS]> = run
+        .iter()
+        .map(|letter| IoSlice::new(letter.payload))
+        .collect();
+    let control = [ControlMessage::UdpGsoSegments(&size)];
+    let flags = MsgFlags::empty();
+    sendmsg::<SockaddrStorage>(socket.as_raw_fd(), &slices, &control, flags, None)?;
+    Ok(run.len())
+}

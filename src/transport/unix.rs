@@ -1,0 +1,300 @@
+//! `unix:/path`, with `?format=text` for the text form: UNIX datagrams.
+//!
+//! Each receiver has a socket connected to it: the kernel serves it faster, and only a connected
+//! socket learns when the receiver's queue (10 datagrams by default) has room again. A full queue
+//! is no loss: what finds no room waits, in order, bounded in number and time. A receiver that is
+//! gone is marked down and tried again, with back-off, at the next event after that; its
+//! subscriptions stay until they expire.
+//!
+//! At most once: a datagram counts as delivered when it lies in the receiver's queue.
+
+use std::io;
+use std::os::unix::net::UnixDatagram as StdDatagram;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mio::net::UnixDatagram;
+use mio::{Interest, Token};
+use smallvec::SmallVec;
+
+use super::backlog::Backlog;
+use super::datagram::{self, To};
+use super::socket::{Parsed, Place, format_suffix, split_format};
+use super::{Settings, Transports};
+use crate::destination::{Context, Destination, Endpoint, Name, Outlet, Parcel};
+use crate::limits::{SEND_BATCH, UNIX_PATH_BYTES};
+use crate::stats::{Outcome, Page, Reason};
+
+/// How long a receiver that is gone is left alone: doubled at each failure. Trying costs a few
+/// microseconds and stays on this machine, so the longest is short.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// Asked of the kernel for each socket, in bytes: it limits the size of one datagram.
+const SEND_BUFFER: usize = 512 * 1024;
+
+/// Reads what follows `unix:`.
+pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, String> {
+    let (path, format) = split_format(rest)?;
+    let path = normal(path)?;
+    let key = format!("unix:{path}").into_boxed_str();
+    let text = format!("{key}{}", format_suffix(format)).into_boxed_str();
+    let name = Some(Name {
+        identity: text.clone(),
+        printed: text,
+    });
+    let endpoint = Box::new(Unix {
+        path: path.into(),
+        settings: transports.settings,
+    });
+    Ok(Parsed {
+        place: Place::Shared { key, endpoint },
+        format,
+        name,
+    })
+}
+
+/// The path without empty and `.` components.
+fn normal(path: &str) -> Result<String, String> {
+    if !path.starts_with('/') {
+        return Err(format!(
+            "{path:?} is not an absolute path; write unix:/path"
+        ));
+    }
+    if path.contains('\0') {
+        return Err("a path cannot hold a NUL".to_owned());
+    }
+    if path.ends_with('/') {
+        return Err(format!("{path:?} names a directory, not a socket"));
+    }
+    let mut normal = String::with_capacity(path.len());
+    for component in path
+        .split('/')
+        .filter(|component| !matches!(*component, "" | "."))
+    {
+        normal.push('/');
+        normal.push_str(component);
+    }
+    match normal.len() {
+        0 => Err(format!("{path:?} names a directory, not a socket")),
+        1..=UNIX_PATH_BYTES => Ok(normal),
+        len => Err(format!(
+            "the path has {len} bytes; a UNIX socket's has up to {UNIX_PATH_BYTES}"
+        )),
+    }
+}
+
+/// A receiver's path.
+#[derive(Debug)]
+struct Unix {
+    path: PathBuf,
+    settings: Settings,
+}
+
+impl Endpoint for Unix {
+    fn open(&self, destination: &Arc<Destination>, _: &Context<'_>) -> Box<dyn Outlet> {
+        Box::new(Receiver {
+            path: self.path.clone(),
+            destination: Arc::clone(destination),
+            link: Link::Closed,
+            gathered: Vec::new(),
+            backlog: Backlog::new(self.settings.unix_backlog, self.settings.unix_wait),
+            retry_in: RETRY_MIN,
+        })
+    }
+}
+
+/// One receiver.
+#[derive(Debug)]
+struct Receiver {
+    path: PathBuf,
+    destination: Arc<Destination>,
+    link: Link,
+    /// Parcels of this batch, to be sent together.
+    gathered: Vec<Parcel>,
+    backlog: Backlog<()>,
+    retry_in: Duration,
+}
+
+#[derive(Debug)]
+enum Link {
+    Closed,
+    Connected(UnixDatagram),
+    /// Left alone until then, for this outcome.
+    Down(Instant, Outcome),
+}
+
+impl Outlet for Receiver {
+    fn deliver(&mut self, parcel: Parcel, cx: &Context<'_>) {
+        if !self.backlog.is_empty() {
+            self.backlog.push(parcel, (), cx.now);
+            return;
+        }
+        self.gathered.push(parcel);
+        if self.gathered.len() == SEND_BATCH {
+            self.flush(cx);
+        }
+    }
+
+    fn flush(&mut self, cx: &Context<'_>) {
+        let mut gathered = std::mem::take(&mut self.gathered);
+        let mut parcels = gathered.drain(..).peekable();
+        let mut pending: SmallVec<[Parcel; SEND_BATCH]> = SmallVec::new();
+        while parcels.peek().is_some() || !pending.is_empty() {
+            pending.extend(parcels.by_ref().take(SEND_BATCH - pending.len()));
+            let sent = self.send(pending.iter().map(|parcel| &parcel.payload), cx);
+            let (taken, outcome) = match sent {
+                Ok(sent) => (sent, Outcome::Delivered),
+                Err(error) if datagram::is_full(&error) => break,
+                Err(error) => (1, datagram::failed(&error)),
+            };
+            pending
+                .drain(..taken)
+                .for_each(|parcel| parcel.ticket.settle(outcome));
+        }
+        if !pending.is_empty() {
+            self.destination.health.blocked();
+        }
+        for parcel in pending.into_iter().chain(parcels) {
+            self.backlog.push(parcel, (), cx.now);
+        }
+        self.gathered = gathered;
+    }
+
+    fn ready(&mut self, cx: &Context<'_>) {
+        while !self.backlog.is_empty() {
+            let payloads: SmallVec<[Bytes; SEND_BATCH]> = self
+                .backlog
+                .iter()
+                .take(SEND_BATCH)
+                .map(|waiting| waiting.parcel.payload.clone())
+                .collect();
+            let (taken, outcome) = match self.send(payloads.iter(), cx) {
+                Ok(sent) => (sent, Outcome::Delivered),
+                Err(error) if datagram::is_full(&error) => return,
+                Err(error) => (1, datagram::failed(&error)),
+            };
+            for _ in 0..taken {
+                if let Some(parcel) = self.backlog.pop() {
+                    parcel.ticket.settle(outcome);
+                }
+            }
+        }
+        if matches!(self.link, Link::Connected(_)) {
+            self.destination.health.up();
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.backlog.deadline()
+    }
+
+    fn tick(&mut self, cx: &Context<'_>) {
+        self.backlog.drop_late(cx.now);
+        self.ready(cx);
+    }
+
+    fn cancel(&mut self, page: &Arc<Page>, place: u8) {
+        self.backlog.cancel(page, place);
+    }
+
+    fn close(&mut self, reason: Reason) {
+        self.backlog.clear(reason);
+    }
+
+    fn waiting(&self) -> usize {
+        self.backlog.len()
+    }
+}
+
+impl Receiver {
+    /// Sends the first of these; an error is about the very first.
+    fn send<'p>(
+        &mut self,
+        payloads: impl Iterator<Item = &'p Bytes>,
+        cx: &Context<'_>,
+    ) -> io::Result<usize> {
+        let batch: SmallVec<[(To, &Bytes); SEND_BATCH]> =
+            payloads.map(|payload| (To::Connected, payload)).collect();
+        let fresh = match &self.link {
+            Link::Connected(_) => false,
+            Link::Down(until, Outcome::Dropped(_, errno)) if cx.now < *until => {
+                return Err(io::Error::from_raw_os_error(*errno));
+            }
+            Link::Down(..) | Link::Closed => {
+                self.connect(cx)?;
+                true
+            }
+        };
+        match self.send_connected(&batch) {
+            // The receiver we were connected to is gone. Another may stand at its path.
+            Err(error) if !fresh && is_gone(&error) => {
+                self.connect(cx)?;
+                self.send_connected(&batch)
+            }
+            sent => sent,
+        }
+    }
+
+    fn send_connected(&self, batch: &[(To, &Bytes)]) -> io::Result<usize> {
+        match &self.link {
+            Link::Connected(socket) => datagram::send(socket, batch),
+            Link::Closed | Link::Down(..) => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Connects anew; on failure the receiver is down for a while.
+    fn connect(&mut self, cx: &Context<'_>) -> io::Result<()> {
+        let token = Token(self.destination.id as usize);
+        let connected = StdDatagram::unbound().and_then(|socket| {
+            socket.set_nonblocking(true)?;
+            socket.connect(&self.path)?;
+            datagram::widen(&socket, SEND_BUFFER);
+            let mut socket = UnixDatagram::from_std(socket);
+            cx.poll.register(&mut socket, token, Interest::WRITABLE)?;
+            Ok(socket)
+        });
+        match connected {
+            Ok(socket) => {
+                self.link = Link::Connected(socket);
+                self.retry_in = RETRY_MIN;
+                self.destination.health.up();
+                Ok(())
+            }
+            Err(error) => {
+                self.link = Link::Down(cx.now + self.retry_in, datagram::failed(&error));
+                self.retry_in = (self.retry_in * 2).min(RETRY_MAX);
+                self.destination
+                    .health
+                    .down(error.raw_os_error().unwrap_or(0), cx.now_ms);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Whether the receiver at the other end does not exist any more.
+fn is_gone(error: &io::Error) -> bool {
+    datagram::reason(error) == Reason::Refused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_have_one_spelling() {
+        assert_eq!(normal("/tmp//a/./b"), Ok("/tmp/a/b".to_owned()));
+        for path in ["", "a", "/", "//", "/.", "/a/", "/a\0b"] {
+            assert!(normal(path).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_must_fit_its_address() {
+        let fits = format!("/{}", "a".repeat(UNIX_PATH_BYTES - 1));
+        assert!(normal(&fits).is_ok());
+        assert!(normal(&format!("{fits}a")).is_err());
+    }
+}
