@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bellwire::EventName;
 use bellwire::event::catalogue::CATALOGUE;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use tracing::level_filters::LevelFilter;
 
 use crate::client::{Address, Client};
@@ -118,7 +118,8 @@ pub(crate) struct Subscribe {
     /// Where its events go: `udp:host:port`, `unix:/path` …
     pub(crate) socket: String,
     /// How long it lasts without being refreshed, in seconds; the daemon's default is 3600.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(1..=EXPIRE_MAX_SECS))]
+    #[arg(long, value_name = "SECONDS")]
+    #[arg(value_parser = value_parser!(i64).range(1..=EXPIRE_MAX_SECS))]
     pub(crate) expire: Option<i64>,
     #[command(flatten)]
     pub(crate) asking: Asking,
@@ -184,7 +185,8 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "SOCKET")]
     pub(crate) socket: Option<crate::settings::Listen>,
     /// How long a subscription outlives us should we be killed, in seconds; it is renewed in time.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(2..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(value_parser = value_parser!(u32).range(2..=86_400))]
     pub(crate) expire: u32,
     /// End after this many events.
     #[arg(long, value_name = "EVENTS")]

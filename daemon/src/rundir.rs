@@ -94,7 +94,7 @@ pub(crate) fn lock(dir: &Path) -> Result<Lock, Failure> {
             return Err(failed(error.into()));
         }
         let mut holder = String::new();
-        let _ = file.read_to_string(&mut holder).unwrap_or_default();
+        file.read_to_string(&mut holder).unwrap_or_default();
         return Err(refused(
             dir,
             format!("another daemon runs here (process {})", holder.trim()),
@@ -121,8 +121,18 @@ pub(crate) fn sweep(dir: &Path) {
             .any(|start| name.to_string_lossy().starts_with(start));
         let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
         if passing && is_socket && is_deserted(&entry.path()) {
-            let _ = fs::remove_file(entry.path());
+            remove(&entry.path());
         }
+    }
+}
+
+/// Removes a file of ours that is not needed any more.
+pub(crate) fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::debug!("{}: {error}", path.display());
+        }
+        _ => {}
     }
 }
 

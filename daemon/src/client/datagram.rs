@@ -116,7 +116,7 @@ impl Named {
 
 impl Drop for Named {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        rundir::remove(&self.path);
     }
 }
 

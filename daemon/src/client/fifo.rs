@@ -1,7 +1,7 @@
 //! One request through a FIFO, and its answer through another (OpenSIPS 3.0 and later).
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{ANSWER_BYTES, Trouble};
+use crate::rundir;
 
 /// What the kernel writes as one piece, and OpenSIPS reads as one (`PIPE_BUF` of Linux).
 const REQUEST_BYTES: usize = 4096;
@@ -93,7 +94,7 @@ impl Reply {
         let name = OsString::from(format!("bellwire_reply_{}", std::process::id()));
         let path = dir.join(&name);
         // What an earlier process of the same number left behind; if it stays, mkfifo says so.
-        let _ = fs::remove_file(&path);
+        rundir::remove(&path);
         rustix::fs::mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).map_err(failed)?;
         // Open before the request goes out: the server finds a reader or gives up.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -104,14 +105,14 @@ impl Reply {
                 name,
             }),
             Err(errno) => {
-                let _ = fs::remove_file(&path);
+                rundir::remove(&path);
                 Err(failed(errno))
             }
         }
     }
 
     /// Reads until the writer closes.
-    fn read(mut self: Self, deadline: Instant) -> Result<Vec<u8>, Trouble> {
+    fn read(mut self, deadline: Instant) -> Result<Vec<u8>, Trouble> {
         let mut answer = Vec::new();
         let mut piece = [0; REQUEST_BYTES];
         loop {
@@ -136,13 +137,13 @@ impl Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        rundir::remove(&self.path);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::OpenOptions;
+    use std::fs::{self, OpenOptions};
     use std::thread;
 
     use super::*;

@@ -12,6 +12,8 @@ use crate::failure::Failure;
 
 /// What OpenSIPS answers when an event has no subscribers.
 const NOBODY: i64 = 480;
+/// What it answers when there is no such event.
+const UNKNOWN: i64 = 404;
 
 /// Raises the event.
 pub(crate) fn raise(args: &args::Raise) -> Result<(), Failure> {
@@ -27,6 +29,11 @@ pub(crate) fn raise(args: &args::Raise) -> Result<(), Failure> {
         Err(CallError::Refused(refusal)) if refusal.code == NOBODY => {
             return Err(Failure::new(format!(
                 "nobody subscribes to {event} ({refusal})"
+            )));
+        }
+        Err(CallError::Refused(refusal)) if refusal.code == UNKNOWN => {
+            return Err(Failure::new(format!(
+                "there is no event {event} ({refusal}); `bellwire events` lists those there are"
             )));
         }
         outcome => outcome?,

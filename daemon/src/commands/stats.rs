@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn idle_reasons_are_left_out_and_rates_are_per_second() {
-        let text = r#"{"evi:raised":30,"evi:dropped":2,"evi:dropped_refused":0,"evi:dropped_policy":2,"evi:dropped_before":0}"#;
+        let text = r#"{"evi:raised":30,"evi:dropped":2,"evi:dropped_refused":0,
+            "evi:dropped_policy":2,"evi:dropped_before":0}"#;
         let now: Counters = serde_json::from_str(text).unwrap();
         let once = printed(&table(&now, None));
         assert!(

@@ -167,20 +167,22 @@ mod tests {
 
     #[test]
     fn all_forms_of_the_listing_are_shown() {
+        let one = r#"{"socket":"udp:127.0.0.1:9","expire":60,"ttl":5}"#;
         let forms = [
-            r#"{"Events":[{"name":"E_A","id":1,"Subscribers":[{"socket":"udp:127.0.0.1:9","expire":60,"ttl":5}]}]}"#,
-            r#"{"Event":{"name":"E_A","id":1,"Subscribers":[{"socket":"udp:127.0.0.1:9","expire":60,"ttl":5}]}}"#,
-            r#"{"Event":{"name":"E_A","id":1,"Subscriber":{"socket":"udp:127.0.0.1:9","expire":60,"ttl":5}}}"#,
+            format!(r#"{{"Events":[{{"name":"E_A","id":1,"Subscribers":[{one}]}}]}}"#),
+            format!(r#"{{"Event":{{"name":"E_A","id":1,"Subscribers":[{one}]}}}}"#),
+            format!(r#"{{"Event":{{"name":"E_A","id":1,"Subscriber":{one}}}}}"#),
         ];
         for form in forms {
-            let expected =
-                "EVENT  SOCKET           EXPIRE  TTL\nE_A    udp:127.0.0.1:9      60    5\n";
-            assert_eq!(shown(form, false), expected);
+            let heading = "EVENT  SOCKET           EXPIRE  TTL";
+            let line = "E_A    udp:127.0.0.1:9      60    5";
+            assert_eq!(shown(&form, false), format!("{heading}\n{line}\n"));
         }
         for empty in [r#"{"Events":[]}"#, r#"{"Event":{}}"#] {
             assert_eq!(shown(empty, false), "EVENT  SOCKET  EXPIRE  TTL\n");
         }
-        let words = r#"{"Event":{"name":"E","id":1,"Subscribers":[{"protocol":"route","expire":"never"}]}}"#;
+        let words = r#"{"Event":{"name":"E","id":1,
+            "Subscribers":[{"protocol":"route","expire":"never"}]}}"#;
         assert!(
             shown(words, true)
                 .lines()
@@ -192,8 +194,9 @@ mod tests {
 
     #[test]
     fn losses_name_their_reasons() {
-        let json = r#"{"Event":{"name":"E","id":1,"Subscriber":{"socket":"unix:/x","expire":9,"ttl":9,
-            "matched":9,"delivered":6,"dropped":{"refused":2,"too_big":1,"other":0},"in_flight":0,"state":"up"}}}"#;
+        let json = r#"{"Event":{"name":"E","id":1,"Subscriber":{
+            "socket":"unix:/x","expire":9,"ttl":9,"matched":9,"delivered":6,
+            "dropped":{"refused":2,"too_big":1,"other":0},"in_flight":0,"state":"up"}}}"#;
         assert!(shown(json, true).contains("3 (2 refused, 1 too_big)"));
     }
 }

@@ -92,9 +92,9 @@ impl Server {
             let accepting = local.spawn_local(accept(listener, Rc::clone(&service)));
             local.block_on(&runtime, async move {
                 // An error means that the other side is gone: to be stopped, too.
-                let _: Result<(), _> = stopped.await;
+                stopped.await.ok();
                 accepting.abort();
-                let _: Result<_, _> = accepting.await;
+                accepting.await.ok();
                 service.finish().await;
             });
             drop(local);
@@ -116,7 +116,7 @@ impl Server {
     /// Takes no more requests, answers those it has, and ends.
     pub(crate) fn stop(self) {
         // It fails if the thread has ended already, which is what is wanted.
-        let _: Result<(), ()> = self.stop.send(());
+        self.stop.send(()).ok();
         if self.thread.join().is_err() {
             tracing::error!("the HTTP thread had panicked");
         }
@@ -136,7 +136,9 @@ impl Service {
         let Some(service) = Rc::into_inner(self) else {
             return;
         };
-        let _: Result<(), _> = tokio::time::timeout(STOP_TIME, service.graceful.shutdown()).await;
+        tokio::time::timeout(STOP_TIME, service.graceful.shutdown())
+            .await
+            .ok();
     }
 }
 

@@ -87,10 +87,11 @@ fn wrong_path() -> Response<Full<Bytes>> {
 
 /// An error in the form that clients of the interface read anyway.
 fn refusal(status: StatusCode, reason: &str) -> Response<Full<Bytes>> {
-    let text = format!(
-        r#"{{"jsonrpc":"2.0","error":{{"code":-32600,"message":"Invalid Request","data":"{reason}"}},"id":null}}"#
-    );
-    json(status, text.into())
+    let error = format!(r#"{{"code":-32600,"message":"Invalid Request","data":"{reason}"}}"#);
+    json(
+        status,
+        format!(r#"{{"jsonrpc":"2.0","error":{error},"id":null}}"#).into(),
+    )
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {

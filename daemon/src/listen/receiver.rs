@@ -44,7 +44,7 @@ impl Receiver {
                 let socket_string = format!("udp:{}", socket.local_addr().map_err(failed)?);
                 let receiver = Self::new(socket.into(), socket_string, None);
                 // Without it the kernel's drops stay unknown, which is no reason not to listen.
-                let _: nix::Result<()> = setsockopt(&receiver.descriptor, sockopt::RxqOvfl, &1);
+                setsockopt(&receiver.descriptor, sockopt::RxqOvfl, &1).ok();
                 Ok(receiver)
             }
         }
@@ -64,8 +64,9 @@ impl Receiver {
 
     fn new(descriptor: OwnedFd, socket: String, path: Option<PathBuf>) -> Self {
         // As much as it gives: the kernel cuts what is above its limit.
-        let _: io::Result<()> =
-            socket2::SockRef::from(&descriptor).set_recv_buffer_size(BUFFER_BYTES);
+        socket2::SockRef::from(&descriptor)
+            .set_recv_buffer_size(BUFFER_BYTES)
+            .ok();
         Self {
             descriptor,
             socket,
@@ -125,7 +126,7 @@ impl AsFd for Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
-            let _ = fs::remove_file(path);
+            rundir::remove(path);
         }
     }
 }

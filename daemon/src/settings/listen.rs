@@ -315,7 +315,7 @@ fn ip_and_port(text: &str) -> Result<SocketAddr, String> {
         Ok(IpAddr::V6(ip)) => format!("{text:?} has no port; write `[{ip}]:8888`"),
         Ok(IpAddr::V4(ip)) => format!("{text:?} has no port; write `{ip}:8888`"),
         Err(_) => format!(
-            "{text:?} is not an address and port; write one such as `127.0.0.1:8888` or `[::1]:8888`"
+            "{text:?} is not an address and port; one looks like `127.0.0.1:8888` or `[::1]:8888`"
         ),
     })
 }
