@@ -173,6 +173,8 @@ fn open(stream: TcpStream, connections: &Rc<Connections>, service: &Service) {
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // A client may say that it has said all, and still wait for the answer.
+        .half_close(true)
         .header_read_timeout(limits.header_time)
         .max_header_size(HEADER_BYTES)
         .max_buf_size(4 * HEADER_BYTES)

@@ -69,6 +69,13 @@ fn a_request_is_answered_and_a_notification_accepted() {
     assert_status(&response, 202);
     assert!(response.ends_with("\r\n\r\n"), "{response}");
 
+    let mut done = connect(&server);
+    done.write_all(post("abc").as_bytes()).unwrap();
+    done.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut response = String::new();
+    done.read_to_string(&mut response).unwrap();
+    assert!(response.ends_with("cba"), "{response}");
+
     let chunked = "POST /mi HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
                    Transfer-Encoding: chunked\r\n\r\n\
                    1\r\na\r\n2\r\nbc\r\n0\r\n\r\n";

@@ -92,8 +92,8 @@ mod tests {
     fn each_event_is_one_line() {
         for (payload, expected) in [
             (
-                &br#"{"jsonrpc":"2.0","method":"E_X","params":{"ip":"10.0.0.1","n":5,"t":true}}"#[..],
-                "E_X ip=10.0.0.1 n=5 t=true\n",
+                &br#"{"jsonrpc":"2.0","method":"E_X","params":{"ip":"::1","n":5,"t":true}}"#[..],
+                "E_X ip=::1 n=5 t=true\n",
             ),
             (
                 br#"{"jsonrpc":"2.0","method":"E_X","params":["a b","",null,"line\nbreak"]}"#,

@@ -57,8 +57,8 @@ pub(super) fn end(stats: &Stats, ran: Duration) {
         left => format!("; {left} not accounted for"),
     };
     say(&format!(
-        "bellwire stopped after {} s: {} raised, {} fanned out, {} lost before; \
-         {} matched, {} delivered, {} dropped{left}\n",
+        "bellwire stopped after {} s: raised {}, fanned out {}, lost before {}; \
+         matched {}, delivered {}, dropped {}{left}\n",
         ran.as_secs(),
         stats.raised,
         stats.fanned_out,

@@ -1,5 +1,6 @@
 //! `[limits]`: sizes and times, handed on to the engine.
 
+use std::fmt;
 use std::time::Duration;
 
 use bellwire::{Config, limits};
@@ -7,36 +8,36 @@ use serde::{Deserialize, Serialize};
 
 /// How much, how many, how long.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(try_from = "Table")]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Limits {
     /// Events that one raising thread can have waiting.
-    pub(crate) lane_events: usize,
+    lane_events: Count<{ limits::DRAIN_EVENTS }, { 1 << 20 }>,
     /// Most subscriptions held at one time.
-    pub(crate) subscriptions: usize,
+    subscriptions: Count<1, { limits::SUBSCRIPTIONS }>,
     /// Threads that run in-process handlers.
-    pub(crate) workers: usize,
+    workers: Count<1, 64>,
     /// How long a stop waits for what was raised.
-    pub(crate) drain_seconds: f64,
+    drain_seconds: Seconds<3600>,
     /// How long a UNIX datagram waits for a receiver whose queue is full.
-    pub(crate) unix_wait_seconds: f64,
+    unix_wait_seconds: Seconds<3600>,
     /// How many datagrams may wait so, a receiver.
-    pub(crate) unix_backlog: usize,
+    unix_backlog: Count<1, { 1 << 20 }>,
 }
 
 impl Limits {
     /// Puts these limits in the place of the engine's own.
     pub(crate) fn apply(&self, config: &mut Config) {
-        config.lane_events = self.lane_events;
-        config.subscriptions = self.subscriptions;
-        config.workers = self.workers;
+        config.lane_events = self.lane_events.0;
+        config.subscriptions = self.subscriptions.0;
+        config.workers = self.workers.0;
         config.drain = self.drain();
-        config.unix_wait = Duration::from_secs_f64(self.unix_wait_seconds);
-        config.unix_backlog = self.unix_backlog;
+        config.unix_wait = Duration::from_secs_f64(self.unix_wait_seconds.0);
+        config.unix_backlog = self.unix_backlog.0;
     }
 
     /// How long a stop waits for what was raised.
     pub(crate) fn drain(&self) -> Duration {
-        Duration::from_secs_f64(self.drain_seconds)
+        Duration::from_secs_f64(self.drain_seconds.0)
     }
 }
 
@@ -44,82 +45,48 @@ impl Default for Limits {
     fn default() -> Self {
         let config = Config::default();
         Self {
-            lane_events: config.lane_events,
-            subscriptions: config.subscriptions,
-            workers: config.workers,
-            drain_seconds: config.drain.as_secs_f64(),
-            unix_wait_seconds: config.unix_wait.as_secs_f64(),
-            unix_backlog: config.unix_backlog,
+            lane_events: Count(config.lane_events),
+            subscriptions: Count(config.subscriptions),
+            workers: Count(config.workers),
+            drain_seconds: Seconds(config.drain.as_secs_f64()),
+            unix_wait_seconds: Seconds(config.unix_wait.as_secs_f64()),
+            unix_backlog: Count(config.unix_backlog),
         }
     }
 }
 
-/// `[limits]` before its values are known to make sense.
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Table {
-    lane_events: usize,
-    subscriptions: usize,
-    workers: usize,
-    drain_seconds: f64,
-    unix_wait_seconds: f64,
-    unix_backlog: usize,
-}
+/// A number of things, between two bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "i64")]
+struct Count<const LEAST: usize, const MOST: usize>(usize);
 
-impl Default for Table {
-    fn default() -> Self {
-        let limits = Limits::default();
-        Self {
-            lane_events: limits.lane_events,
-            subscriptions: limits.subscriptions,
-            workers: limits.workers,
-            drain_seconds: limits.drain_seconds,
-            unix_wait_seconds: limits.unix_wait_seconds,
-            unix_backlog: limits.unix_backlog,
-        }
-    }
-}
-
-impl TryFrom<Table> for Limits {
+impl<const LEAST: usize, const MOST: usize> TryFrom<i64> for Count<LEAST, MOST> {
     type Error = String;
 
-    fn try_from(table: Table) -> Result<Self, String> {
-        check(
-            "lane_events",
-            table.lane_events,
-            limits::DRAIN_EVENTS,
-            1 << 20,
-        )?;
-        check(
-            "subscriptions",
-            table.subscriptions,
-            1,
-            limits::SUBSCRIPTIONS,
-        )?;
-        check("workers", table.workers, 1, 64)?;
-        check("drain_seconds", table.drain_seconds, 0.0, 3600.0)?;
-        check("unix_wait_seconds", table.unix_wait_seconds, 0.0, 3600.0)?;
-        check("unix_backlog", table.unix_backlog, 1, 1 << 20)?;
-        Ok(Self {
-            lane_events: table.lane_events,
-            subscriptions: table.subscriptions,
-            workers: table.workers,
-            drain_seconds: table.drain_seconds,
-            unix_wait_seconds: table.unix_wait_seconds,
-            unix_backlog: table.unix_backlog,
-        })
+    fn try_from(value: i64) -> Result<Self, String> {
+        match usize::try_from(value) {
+            Ok(count) if (LEAST..=MOST).contains(&count) => Ok(Self(count)),
+            _ => Err(outside(value, LEAST, MOST)),
+        }
     }
 }
 
-fn check<T: PartialOrd + std::fmt::Display>(
-    key: &str,
-    value: T,
-    least: T,
-    most: T,
-) -> Result<(), String> {
-    // Written so that a float which is no number fails, too.
-    if value >= least && value <= most {
-        return Ok(());
+/// A time of at most so many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "f64")]
+struct Seconds<const MOST: u32>(f64);
+
+impl<const MOST: u32> TryFrom<f64> for Seconds<MOST> {
+    type Error = String;
+
+    fn try_from(value: f64) -> Result<Self, String> {
+        match (0.0..=f64::from(MOST)).contains(&value) {
+            true => Ok(Self(value)),
+            false => Err(outside(value, 0, MOST)),
+        }
     }
-    Err(format!("`{key}` is {value}; it can be {least} to {most}"))
+}
+
+fn outside(value: impl fmt::Display, least: impl fmt::Display, most: impl fmt::Display) -> String {
+    format!("{value} is out of range; {least} to {most} is taken")
 }

@@ -21,7 +21,7 @@ pub(crate) struct Http {
 
 /// `[mi.fifo]`: management over a FIFO.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Fifo {
     pub(crate) path: FifoPath,
     /// Where the clients' reply FIFOs are; OpenSIPS and its clients expect `/tmp`.
@@ -67,7 +67,7 @@ impl Default for Datagram {
 
 /// `[mi.http]` before it is known to be safe.
 #[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 struct HttpTable {
     listen: HttpListen,
     allow_remote: bool,
@@ -106,7 +106,7 @@ impl TryFrom<HttpTable> for Http {
 
 /// `[mi.datagram]` or `[ingest]` before it is known to be safe.
 #[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct DatagramTable {
     listen: Option<Vec<Listen>>,
     allow_remote: bool,

@@ -11,6 +11,16 @@ use crate::failure::Failure;
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// How alike a name must be to be worth suggesting, from 0 to 1 (Jaro-Winkler).
 const LIKENESS: f64 = 0.75;
+/// What serde calls the types of values, and what one who writes a file calls them.
+const TYPES: &[(&str, &str)] = &[
+    ("i64", "a whole number"),
+    ("u32", "a whole number that is not negative"),
+    ("f64", "a number"),
+    ("a boolean", "true or false"),
+    ("a sequence", "a list, in [ ]"),
+    ("a string", "a string, in \" \""),
+    ("a map", "a table"),
+];
 
 /// Reads the file, or gives the defaults when there is none.
 ///
@@ -48,9 +58,14 @@ struct Problem {
 }
 
 fn parse(text: &str) -> Result<Settings, Problem> {
-    let mut settings: Settings = toml::from_str(text).map_err(|error| Problem {
-        line: line_of(text.as_bytes(), error.span().map_or(0, |span| span.start)),
-        text: explain(error.message()),
+    let mut settings: Settings = toml::from_str(text).map_err(|mut error| {
+        let line = line_of(text.as_bytes(), error.span().map_or(0, |span| span.start));
+        // Without the text to show, it tells the key instead.
+        error.set_input(None);
+        Problem {
+            line,
+            text: explain(&error.to_string()),
+        }
     })?;
     number_lines(&mut settings, text.as_bytes());
     check(&settings)?;
@@ -83,21 +98,38 @@ fn check(settings: &Settings) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Puts serde's words about a name it does not know into ours, with the likeliest one it knows.
-fn explain(message: &str) -> String {
-    let (what, rest) = if let Some(rest) = message.strip_prefix("unknown field ") {
-        ("key", rest)
-    } else if let Some(rest) = message.strip_prefix("unknown variant ") {
-        ("value", rest)
-    } else {
-        return message.trim_end().replace('\n', "; ");
+/// Puts the reader's words into ours: the key first, and for a name that it does not know the
+/// likeliest one that it does.
+fn explain(error: &str) -> String {
+    let (message, key) = match error.trim_end().rsplit_once("\nin `") {
+        Some((message, key)) => (message, format!("{}: ", key.trim_end_matches('`'))),
+        None => (error.trim_end(), String::new()),
     };
-    // serde quotes names so: unknown field `a`, expected one of `b`, `c`
-    let mut quoted = rest.split('`').skip(1).step_by(2);
-    let Some(unknown) = quoted.next() else {
-        return message.to_owned();
+    let message = misspelt(message).unwrap_or_else(|| {
+        let plain = |text: String, (type_name, words): &(&str, &str)| {
+            text.replace(
+                &format!("expected {type_name}"),
+                &format!("expected {words}"),
+            )
+        };
+        TYPES.iter().fold(message.replace('\n', "; "), plain)
+    });
+    format!("{key}{message}")
+}
+
+/// serde words it so: unknown field `a`, expected one of `b`, `c`
+fn misspelt(message: &str) -> Option<String> {
+    let field = message
+        .strip_prefix("unknown field ")
+        .map(|rest| ("key", rest));
+    let variant = || {
+        message
+            .strip_prefix("unknown variant ")
+            .map(|rest| ("value", rest))
     };
-    let known: Vec<&str> = quoted.collect();
+    let (what, rest) = field.or_else(variant)?;
+    let (unknown, known) = rest.strip_prefix('`')?.rsplit_once("`, expected ")?;
+    let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
     let mut text = format!("unknown {what} `{}`", unknown.escape_debug());
     if let Some(name) = likeliest(unknown, &known) {
         text += &format!("; did you mean `{name}`?");
@@ -105,7 +137,7 @@ fn explain(message: &str) -> String {
     if !known.is_empty() {
         text += &format!(" (known here: {})", known.join(", "));
     }
-    text
+    Some(text)
 }
 
 /// Which of the names was probably meant.

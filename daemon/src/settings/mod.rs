@@ -20,7 +20,7 @@ pub(crate) use self::load::{likeliest, load, print};
 /// Everything the daemon can be told in its file. Keys left out keep their defaults, keys it does
 /// not know are refused.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Settings {
     pub(crate) mi: Mi,
     pub(crate) ingest: Ingest,
@@ -33,7 +33,7 @@ pub(crate) struct Settings {
 
 /// The management interface: who may ask, and where.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Mi {
     pub(crate) http: Http,
     pub(crate) fifo: Fifo,
@@ -59,7 +59,7 @@ impl Default for Ingest {
 
 /// Which events there are.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Events {
     /// Names beyond those known from the start.
     pub(crate) declare: Vec<Name>,
@@ -107,7 +107,7 @@ pub(crate) enum OnUnknown {
 
 /// Where events may be sent.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Policy {
     pub(crate) allow: Vec<Network>,
     /// The directory below which files may be written; none if left out.
@@ -136,7 +136,7 @@ impl From<&Policy> for transport::Policy {
 
 /// One subscription that the daemon itself makes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Subscribe {
     pub(crate) event: String,
     pub(crate) socket: String,

@@ -97,7 +97,12 @@ fn an_unknown_key_names_its_line_and_the_likeliest_one() {
             2,
             "unknown value `rejekt`; did you mean `reject`?",
         ),
-        ("[ingest]\nliste = []", 2, "did you mean `listen`?"),
+        (
+            "[ingest]\nliste = []",
+            2,
+            "ingest: unknown key `liste`; did you mean `listen`?",
+        ),
+        ("\"a`b\" = 1", 1, "unknown key `a`b` (known here: mi, "),
     ];
     for (text, line, words) in cases {
         let (found_line, found) = problem(text);
@@ -158,11 +163,27 @@ fn a_wrong_value_names_its_line_and_what_would_be_right() {
         ),
         (
             "[limits]\nworkers = 0",
-            1,
-            "`workers` is 0; it can be 1 to 64",
+            2,
+            "limits.workers: 0 is out of range; 1 to 64 is taken",
         ),
-        ("[limits]\ndrain_seconds = nan", 1, "`drain_seconds` is NaN"),
-        ("[limits]\ndrain_seconds = -1.0", 1, "it can be 0 to 3600"),
+        (
+            "[limits]\nworkers = \"a\"",
+            2,
+            "limits.workers: invalid type: string \"a\", expected a whole",
+        ),
+        (
+            "[mi.fifo]\nmode = 600",
+            2,
+            "mi.fifo.mode: invalid type: integer `600`, expected a string, in",
+        ),
+        (
+            "[mi]\nhttp = 7",
+            2,
+            "mi.http: invalid type: integer `7`, expected a table",
+        ),
+        ("subscribe = 8", 1, "expected a list"),
+        ("[limits]\ndrain_seconds = nan", 2, "NaN is out of range"),
+        ("[limits]\ndrain_seconds = -1.0", 2, "0 to 3600 is taken"),
         ("[limits]\nlane_events = -1", 2, ""),
         ("[[subscribe]]\nevent = \"E\"", 1, "missing field `socket`"),
         (
