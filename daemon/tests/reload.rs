@@ -82,10 +82,13 @@ fn a_bad_file_changes_nothing_and_says_why() {
     for (text, said) in [
         (
             "limits.wokers = 1\n".to_owned(),
-            "toml:1: unknown key `wokers`; did you mean `workers`?",
+            "toml:1: limits: unknown key `wokers`; did you mean `workers`?",
         ),
         (format!("{added}[[[\n"), "toml:4: "),
-        (format!("{added}[mi.http]\nlisten = 5\n"), "toml:5: "),
+        (
+            format!("{added}[mi.http]\nlisten = 5\n"),
+            "toml:5: mi.http.listen: ",
+        ),
         (
             format!("{added}{}", subscription("E_NO_SUCH", &name)),
             "toml:4: unknown event",

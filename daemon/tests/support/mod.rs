@@ -14,35 +14,35 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Longest wait for something that must come.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A daemon, its files, and how it was told to listen.
-pub struct Daemon {
-    pub child: Child,
-    pub dir: Home,
+pub(crate) struct Daemon {
+    pub(crate) child: Child,
+    pub(crate) dir: Home,
     /// What it said of itself at its start.
-    pub announced: String,
+    pub(crate) announced: String,
     stdout: BufReader<ChildStdout>,
 }
 
 /// A temporary directory with a run directory in it.
-pub struct Home(TempDir);
+pub(crate) struct Home(TempDir);
 
 impl Home {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub fn run(&self) -> PathBuf {
+    pub(crate) fn run(&self) -> PathBuf {
         self.path("run")
     }
 
     /// The program with this home's run directory, and nothing to read.
-    pub fn program(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn program(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bellwire"));
         command
             .args(arguments)
@@ -53,13 +53,13 @@ impl Home {
     }
 
     /// Runs a command that ends by itself.
-    pub fn output(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn output(&self, arguments: &[&str]) -> Output {
         self.program(arguments).output().unwrap()
     }
 
     /// Runs a command that must succeed, and gives what it printed.
     #[track_caller]
-    pub fn succeed(&self, arguments: &[&str]) -> String {
+    pub(crate) fn succeed(&self, arguments: &[&str]) -> String {
         let output = self.output(arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {errors}");
@@ -68,7 +68,7 @@ impl Home {
 
     /// Runs a command that must fail with this exit code, and gives what it complained of.
     #[track_caller]
-    pub fn fail(&self, code: i32, arguments: &[&str]) -> String {
+    pub(crate) fn fail(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.output(arguments);
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
@@ -77,14 +77,14 @@ impl Home {
     }
 
     /// Writes a configuration and gives its path.
-    pub fn configure(&self, text: &str) -> PathBuf {
+    pub(crate) fn configure(&self, text: &str) -> PathBuf {
         let path = self.path("bellwire.toml");
         fs::write(&path, text).unwrap();
         path
     }
 
     /// Starts a daemon with a free HTTP port.
-    pub fn serve(self, configuration: &str) -> Daemon {
+    pub(crate) fn serve(self, configuration: &str) -> Daemon {
         let file = self.configure(configuration);
         let arguments = [
             "serve",
@@ -124,13 +124,13 @@ impl Home {
 }
 
 impl Daemon {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Home::new().serve("")
     }
 
     /// Where it announced to listen, by how that begins.
     #[track_caller]
-    pub fn place(&self, start: &str) -> String {
+    pub(crate) fn place(&self, start: &str) -> String {
         let mut words = self.announced.split_whitespace();
         words
             .find(|word| word.starts_with(start))
@@ -139,36 +139,36 @@ impl Daemon {
     }
 
     /// Host and port of its HTTP.
-    pub fn http(&self) -> String {
+    pub(crate) fn http(&self) -> String {
         self.place("http://")
             .trim_start_matches("http://")
             .trim_end_matches("/mi")
             .to_owned()
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    pub fn errors(&self) -> String {
+    pub(crate) fn errors(&self) -> String {
         fs::read_to_string(self.dir.path("stderr")).unwrap()
     }
 
     /// Waits until it has complained so often of this.
     #[track_caller]
-    pub fn await_error(&self, words: &str) {
+    pub(crate) fn await_error(&self, words: &str) {
         eventually(words, || self.errors().contains(words));
     }
 
     /// Ends it with SIGTERM, and gives how it ended and its last words.
-    pub fn terminate(self) -> (ExitStatus, String) {
+    pub(crate) fn terminate(self) -> (ExitStatus, String) {
         self.signal(Signal::TERM);
         let (status, last, _) = self.wait();
         (status, last)
     }
 
     /// Waits for its end; gives back its home, too.
-    pub fn wait(mut self) -> (ExitStatus, String, Home) {
+    pub(crate) fn wait(mut self) -> (ExitStatus, String, Home) {
         let mut last = String::new();
         self.stdout.read_to_string(&mut last).unwrap();
         let status = self.child.wait().unwrap();
@@ -186,10 +186,10 @@ impl Drop for Daemon {
 }
 
 /// A program that is killed if the test ends before it does.
-pub struct Running(pub Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
 }
@@ -202,7 +202,7 @@ impl Drop for Running {
 }
 
 /// A UDP socket and its socket string.
-pub fn receiver() -> (UdpSocket, String) {
+pub(crate) fn receiver() -> (UdpSocket, String) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let name = format!("udp:{}", socket.local_addr().unwrap());
@@ -211,7 +211,7 @@ pub fn receiver() -> (UdpSocket, String) {
 
 /// The next datagram, which must come.
 #[track_caller]
-pub fn next(socket: &UdpSocket) -> String {
+pub(crate) fn next(socket: &UdpSocket) -> String {
     let mut buffer = [0; 65_535];
     let length = socket.recv(&mut buffer).unwrap();
     String::from_utf8(buffer[..length].to_vec()).unwrap()
@@ -219,7 +219,7 @@ pub fn next(socket: &UdpSocket) -> String {
 
 /// Waits until it holds.
 #[track_caller]
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < PATIENCE, "never: {what}");
@@ -228,7 +228,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The names in a directory, in order.
-pub fn entries(dir: &Path) -> Vec<String> {
+pub(crate) fn entries(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().file_name());
