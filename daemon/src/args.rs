@@ -114,6 +114,7 @@ impl Asking {
 
 #[derive(Debug, Args)]
 pub(crate) struct Subscribe {
+    /// One of those that `bellwire events` lists.
     pub(crate) event: EventName,
     /// Where its events go: `udp:host:port`, `unix:/path` …
     pub(crate) socket: String,
@@ -127,6 +128,7 @@ pub(crate) struct Subscribe {
 
 #[derive(Debug, Args)]
 pub(crate) struct Unsubscribe {
+    /// As it was subscribed.
     pub(crate) event: EventName,
     /// As it was subscribed.
     pub(crate) socket: String,
@@ -155,6 +157,7 @@ pub(crate) struct Subscribers {
 
 #[derive(Debug, Args)]
 pub(crate) struct Raise {
+    /// One of those that `bellwire events` lists.
     pub(crate) event: EventName,
     /// `name=text`, or `name:=json` for a number, `true`, `false` or `null`; texts without a name
     /// (`=text`) make an event with positional parameters.
@@ -178,6 +181,7 @@ pub(crate) struct Stats {
 
 #[derive(Debug, Args)]
 pub(crate) struct Listen {
+    /// One or more of those that `bellwire events` lists.
     #[arg(required = true, value_name = "EVENT")]
     pub(crate) events: Vec<EventName>,
     /// Where to receive: `udp:address:port` or `unix:path`. Without it, a UNIX socket in the run

@@ -309,12 +309,10 @@ fn bad_configurations_leave_a_running_daemon_as_it_is() {
     let (socket, name) = receiver();
     let good = format!("[[subscribe]]\nevent = \"E_PIKE_BLOCKED\"\nsocket = \"{name}\"\n");
     let daemon = Home::new().serve(&good);
-    let mut refused = 0;
-    for (text, _) in configurations().into_iter().step_by(40) {
+    for (earlier, (text, _)) in configurations().into_iter().step_by(40).enumerate() {
         daemon.dir.configure(&text);
         daemon.signal(Signal::HUP);
-        refused += 1;
-        let said = || daemon.errors().matches("nothing reloaded: ").count() == refused;
+        let said = || daemon.errors().matches("nothing reloaded: ").count() == earlier + 1;
         eventually("the refusal is said", said);
     }
     daemon.dir.succeed(&["raise", "E_PIKE_BLOCKED"]);

@@ -42,9 +42,14 @@ pub(crate) fn listen(args: &args::Listen) -> Result<(), Failure> {
         renew_at: Instant::now(),
         answers: true,
     };
-    let outcome = listening.begin().and_then(|()| listening.run());
+    if let Err(failure) = listening.begin() {
+        listening.unsubscribe();
+        return Err(failure);
+    }
+    let outcome = listening.run();
     // Also when the output is gone: nobody shall send to us any more.
-    let ended = listening.end();
+    let missed = listening.unsubscribe();
+    let ended = listening.end(&missed);
     outcome.and(ended)
 }
 
@@ -180,39 +185,53 @@ impl Listening<'_> {
         }
     }
 
-    /// Unsubscribes, prints what is still there, and says what was missed.
-    fn end(&mut self) -> Result<(), Failure> {
-        let (mut dropped, mut losses) = (0_u64, Vec::new());
+    /// Unsubscribes from all events, and tells what the daemon dropped on the way to us.
+    fn unsubscribe(&self) -> Missed {
+        let mut missed = Missed::default();
         for event in &self.args.events {
             let (event, socket) = (event.as_str(), self.receiver.socket());
             // Another server than ours has no such listing.
             if let Ok(Some(fate)) = subscribers::of(&self.client, event, socket) {
-                dropped += fate.dropped.values().sum::<u64>();
-                if fate.matched > fate.delivered + fate.in_flight {
-                    losses.push(format!("{event}: {}", fate.losses()));
+                let dropped = fate.dropped.values().sum::<u64>();
+                if dropped > 0 {
+                    missed.dropped += dropped;
+                    missed.reasons.push(format!("{event}: {}", fate.losses()));
                 }
             }
             if let Err(error) = self
                 .client
                 .call("event_subscribe", json!([event, socket, 0]))
             {
-                // Who subscribed nothing, or outlived the daemon, has nothing to end.
                 tracing::debug!("{error}");
                 break;
             }
         }
+        missed
+    }
+
+    /// Prints what is still there, and says what was missed.
+    fn end(&mut self, missed: &Missed) -> Result<(), Failure> {
         let printed = self.print_arrived(usize::MAX);
+        let Missed { dropped, reasons } = missed;
         let unread = self.receiver.overflowed();
         if dropped + u64::from(unread) > 0 {
             tracing::warn!(
                 "{} received; missed {dropped} that the daemon dropped and {unread} that came \
                  faster than they were read. {}",
                 self.received,
-                losses.join("; ")
+                reasons.join("; ")
             );
         } else {
             tracing::info!("{} received, none missed", self.received);
         }
         printed.map(|_| ())
     }
+}
+
+/// What the daemon says it dropped.
+#[derive(Default)]
+struct Missed {
+    dropped: u64,
+    /// By event.
+    reasons: Vec<String>,
 }
