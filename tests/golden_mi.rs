@@ -66,7 +66,7 @@ const DIFFERENT: &[(&str, &str)] = &[
         concat!(
             r#"{"jsonrpc":"2.0","result":["statistics:get","statistics:list","core:uptime","#,
             r#""core:version","core:which","evi:subscribe","evi:list","evi:subscribers","#,
-            r#""evi:raise"],"id":ID}"#
+            r#""evi:subscriptions","evi:raise"],"id":ID}"#
         ),
     ),
 ];

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::ser::SerializeMap;
 use serde::ser::Serializer;
 
+use super::counts::Counts;
 use crate::registry::Expire;
 use crate::registry::Subscription;
 
@@ -42,6 +43,8 @@ pub(crate) struct Listed {
     pub(crate) name: String,
     pub(crate) id: u32,
     pub(crate) subscriptions: Vec<Subscription>,
+    /// Whether its subscribers are shown with their counters, which OpenSIPS does not have.
+    pub(crate) counted: bool,
 }
 
 impl Serialize for Answer {
@@ -101,7 +104,7 @@ struct Full<'a>(&'a Listed);
 
 impl Serialize for Full<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let subscribers: Vec<_> = self.0.subscriptions.iter().map(Line::new).collect();
+        let subscribers: Vec<_> = self.0.lines().collect();
         let mut object = serializer.serialize_map(Some(3))?;
         object.serialize_entry("name", &self.0.name)?;
         object.serialize_entry("id", &self.0.id)?;
@@ -118,8 +121,8 @@ impl Serialize for Single<'_> {
         let mut object = serializer.serialize_map(Some(3))?;
         object.serialize_entry("name", &self.0.name)?;
         object.serialize_entry("id", &self.0.id)?;
-        if let Some(subscription) = self.0.subscriptions.first() {
-            object.serialize_entry("Subscriber", &Line::new(subscription))?;
+        if let Some(line) = self.0.lines().next() {
+            object.serialize_entry("Subscriber", &line)?;
         }
         object.end()
     }
@@ -132,6 +135,8 @@ struct Line<'a> {
     expire: Seconds,
     #[serde(skip_serializing_if = "Option::is_none")]
     ttl: Option<Seconds>,
+    #[serde(flatten)]
+    counts: Option<Counts>,
 }
 
 /// A number of seconds, or the word that stands for none.
@@ -143,7 +148,7 @@ enum Seconds {
 }
 
 impl<'a> Line<'a> {
-    fn new(subscription: &'a Subscription) -> Self {
+    fn new(subscription: &'a Subscription, counted: bool) -> Self {
         let expire = match subscription.expire {
             Expire::AfterSecs(secs) => Seconds::Number(secs),
             Expire::Never => Seconds::Word("never"),
@@ -156,6 +161,7 @@ impl<'a> Line<'a> {
             socket: &subscription.socket,
             expire,
             ttl,
+            counts: counted.then(|| Counts::of(subscription)),
         }
     }
 }
@@ -195,15 +201,25 @@ impl Answer {
 }
 
 impl Listed {
+    fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        self.subscriptions
+            .iter()
+            .map(|subscription| Line::new(subscription, self.counted))
+    }
+
     fn write_text(&self, out: &mut String) {
         out.push_str(&format!("Event:: {} id={}\n", self.name, self.id));
         for subscription in &self.subscriptions {
             // The node's own value is empty: one blank closes `::`, one opens the attribute.
             out.push_str(&format!("\tSubscriber::  socket={}", subscription.socket));
             match subscription.expire {
-                Expire::AfterSecs(secs) => out.push_str(&format!(" expire={secs}\n")),
-                Expire::Never => out.push_str(" expire=never\n"),
+                Expire::AfterSecs(secs) => out.push_str(&format!(" expire={secs}")),
+                Expire::Never => out.push_str(" expire=never"),
             }
+            if self.counted {
+                Counts::of(subscription).write_text(out);
+            }
+            out.push('\n');
         }
     }
 }

@@ -222,6 +222,13 @@ pub(super) const COMMANDS: &[Command] = &[
         run: listing::subscribers,
     },
     Command {
+        name: "evi:subscriptions",
+        old: "subscriptions_list",
+        recipes: &[&[], &["event"], &["event", "socket"]],
+        rest: text::Rest::Refused,
+        run: listing::subscriptions,
+    },
+    Command {
         name: "evi:raise",
         old: "raise_event",
         recipes: &[&["event"], &["event", "params"]],

@@ -13,15 +13,26 @@ pub(super) fn events(context: &Context, _: &Arguments) -> Result<Answer, Failure
         name: event.name().to_string(),
         id: event.id(),
         subscriptions: Vec::new(),
+        counted: false,
     });
     Ok(Answer::Events(events.collect()))
 }
 
 /// `subscribers_list`: of all events that have any, of one event, or one of one event.
 pub(super) fn subscribers(context: &Context, arguments: &Arguments) -> Result<Answer, Failure> {
+    list(context, arguments, false)
+}
+
+/// `subscriptions_list`, which is ours: the same, and what became of each one's events.
+pub(super) fn subscriptions(context: &Context, arguments: &Arguments) -> Result<Answer, Failure> {
+    list(context, arguments, true)
+}
+
+fn list(context: &Context, arguments: &Arguments, counted: bool) -> Result<Answer, Failure> {
     let Some(name) = arguments.text("event")? else {
         return Ok(Answer::Subscribers(by_event(
             context.handle.subscriptions(None),
+            counted,
         )));
     };
     let socket = arguments.text("socket")?;
@@ -32,6 +43,7 @@ pub(super) fn subscribers(context: &Context, arguments: &Arguments) -> Result<An
         name: event.name().to_string(),
         id: event.id(),
         subscriptions: context.handle.subscriptions(Some(&name)),
+        counted,
     };
     let Some(socket) = socket else {
         let anybody = !listed.subscriptions.is_empty();
@@ -47,7 +59,7 @@ pub(super) fn subscribers(context: &Context, arguments: &Arguments) -> Result<An
 }
 
 /// Sorts subscriptions to their events, by number; each event's keep their order.
-fn by_event(mut subscriptions: Vec<Subscription>) -> Vec<Listed> {
+fn by_event(mut subscriptions: Vec<Subscription>, counted: bool) -> Vec<Listed> {
     subscriptions.sort_by_key(|subscription| subscription.event_id);
     let mut events: Vec<Listed> = Vec::new();
     for subscription in subscriptions {
@@ -59,6 +71,7 @@ fn by_event(mut subscriptions: Vec<Subscription>) -> Vec<Listed> {
                 name: subscription.event.clone(),
                 id: subscription.event_id,
                 subscriptions: vec![subscription],
+                counted,
             }),
         }
     }

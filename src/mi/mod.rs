@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `commands` | the list of commands, their names, who runs them |
 //! | `request`, `recipe`, `json` | JSON-RPC 2.0 requests: reading, matching parameters |
-//! | `answer`, `failure` | what commands give back |
+//! | `answer`, `counts`, `failure` | what commands give back |
 //! | `text` | the text form of OpenSIPS 1.x and 2.x |
 //! | `subscribe`, `listing`, `raise`, `statistics`, `about` | the commands |
 //! | `frames`, `fifo` | requests out of a FIFO's bytes; the FIFO and the reply directory |
@@ -20,6 +20,7 @@
 mod about;
 mod answer;
 mod commands;
+mod counts;
 mod failure;
 mod fifo;
 mod frames;
