@@ -119,8 +119,6 @@ impl Serving {
         messages: (Sender<Message>, Receiver<Message>, Arc<Waker>),
         fifo_check: Duration,
     ) -> Self {
-        // A listener can have had something to read before it was registered.
-        let unread = (0..ends.fifos.len() + ends.sockets.len()).collect();
         Self {
             poll,
             ends,
@@ -129,7 +127,7 @@ impl Serving {
             messages,
             lookups: Arc::new(()),
             outbox: Outbox::default(),
-            unread,
+            unread: Vec::new(),
             fifo_check,
             next_check: Instant::now() + fifo_check,
             // One byte more than is taken tells what is too long from what just fits.
@@ -241,7 +239,6 @@ impl Serving {
         match remade {
             Ok(()) => {
                 count(&self.counters.fifos_remade);
-                self.unread.push(index);
                 tracing::warn!(path = %path.display(), "the FIFO had vanished and was made again");
             }
             Err(why) => {

@@ -210,8 +210,7 @@ struct Taking {
 impl Taking {
     fn run(mut self) {
         let mut readiness = Events::with_capacity(64);
-        // A socket can have had something before it was registered.
-        let mut unread: Vec<usize> = (0..self.listeners.len()).collect();
+        let mut unread: Vec<usize> = Vec::new();
         while !self.stopping.load(Relaxed) {
             let timeout = (!unread.is_empty()).then_some(Duration::ZERO);
             match self.poll.poll(&mut readiness, timeout) {
