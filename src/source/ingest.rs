@@ -149,7 +149,7 @@ impl Ingest {
         }
     }
 
-    /// Stops. What the kernel still holds is not taken.
+    /// Takes what the kernel already holds, and stops.
     pub fn stop(mut self) {
         self.end();
     }
@@ -192,6 +192,8 @@ fn register(listeners: &[Listener]) -> io::Result<(Poll, Waker)> {
 
 /// Datagrams taken from one socket before the others get their turn.
 const TURN: usize = 256;
+/// Turns a socket gets after the stop: a sender that goes on must not keep us for ever.
+const LAST_TURNS: usize = 64;
 /// How long to wait for room in the lane before looking again.
 const NAP: Duration = Duration::from_micros(50);
 
@@ -229,6 +231,14 @@ impl Taking {
             unread.sort_unstable();
             unread.dedup();
             unread.retain(|&index| self.drain(index));
+        }
+        // What the kernel has taken is ours: the sender was told that it arrived.
+        for index in 0..self.listeners.len() {
+            for _ in 0..LAST_TURNS {
+                if !self.drain(index) {
+                    break;
+                }
+            }
         }
     }
 
