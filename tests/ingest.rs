@@ -342,6 +342,21 @@ fn stopping_is_quick_and_removes_the_socket() {
     assert!(!path.exists());
 }
 
+/// The sender was told that they arrived; the lane is far too small for them at once.
+#[test]
+fn what_the_kernel_took_before_the_stop_is_raised() {
+    const EVENTS: u64 = 200;
+    let mut config = Config::default();
+    config.lane_events = 16;
+    let scene = Scene::with(config, |_| {});
+    for _ in 0..EVENTS {
+        scene.send(r#"{"jsonrpc":"2.0","method":"E_X"}"#);
+    }
+    scene.ingest.stop();
+    let stats = scene.engine.event_stats("E_X").unwrap();
+    assert_eq!((stats.raised, stats.dropped_before.total()), (EVENTS, 0));
+}
+
 #[test]
 fn errors_at_the_start_name_the_socket() {
     let engine = Engine::start(Config::default()).unwrap();
