@@ -46,6 +46,8 @@ pub const REPLY_STALL_TIME: Duration = Duration::from_millis(200);
 pub const REPLY_TIME: Duration = Duration::from_secs(10);
 /// Most replies that wait for their readers.
 pub const REPLIES: usize = 256;
+/// Most replies that wait for one reader.
+pub const REPLIES_TO_ONE: usize = 16;
 /// How often it is looked whether a FIFO is still there (OpenSIPS).
 pub const FIFO_CHECK_TIME: Duration = Duration::from_secs(30);
 /// Most management requests that wait for a name lookup at one time.

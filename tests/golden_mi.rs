@@ -30,7 +30,14 @@ const INVALID_1: &str =
     r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request"},"id":1}"#;
 
 /// Schemes that this build does not have yet: their lines are not in our listings.
-const ABSENT: &[&str] = &["tcp:", "xmlrpc:", "flatstore:", "virtual:", "rabbitmq:", "kafka:"];
+const ABSENT: &[&str] = &[
+    "tcp:",
+    "xmlrpc:",
+    "flatstore:",
+    "virtual:",
+    "rabbitmq:",
+    "kafka:",
+];
 
 /// Cases that need such a transport.
 const NOT_YET: &[&str] = &[
@@ -75,8 +82,12 @@ const UNANSWERED: &[(&str, &str)] = &[
 const NOT_JSON: &[&str] = &["raw_not_json", "raw_truncated", "raw_empty"];
 
 /// Cases of HTTP itself, which the daemon answers for.
-const HTTP_ONLY: &[&str] =
-    &["http_get_root", "http_get_other", "http_post_no_ct", "http_post_no_ct2"];
+const HTTP_ONLY: &[&str] = &[
+    "http_get_root",
+    "http_get_other",
+    "http_post_no_ct",
+    "http_post_no_ct2",
+];
 
 struct Case {
     name: String,
@@ -86,7 +97,10 @@ struct Case {
 }
 
 fn cases(capture: &str) -> Vec<Case> {
-    let path = format!("{}/tests/golden/mi/{capture}.jsonl", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/tests/golden/mi/{capture}.jsonl",
+        env!("CARGO_MANIFEST_DIR")
+    );
     let cases: Vec<Case> = std::fs::read_to_string(path)
         .unwrap()
         .lines()
@@ -126,7 +140,10 @@ fn engine() -> Engine {
 fn replay(capture: &str, engine: &Engine, mut ask: impl FnMut(&str) -> String) {
     let cases = cases(capture);
     // Subscriptions that cases kept aside had made and ended before.
-    let duplicate = cases.iter().find(|case| case.name == "subscribe_duplicate").unwrap();
+    let duplicate = cases
+        .iter()
+        .find(|case| case.name == "subscribe_duplicate")
+        .unwrap();
     let socket = duplicate.params[1].as_str().unwrap();
     let mut seeded = false;
     let mut failures = Vec::new();
@@ -152,7 +169,11 @@ fn replay(capture: &str, engine: &Engine, mut ask: impl FnMut(&str) -> String) {
 
 fn judge(capture: &str, case: &Case, reply: &str) -> Result<(), String> {
     let name = case.name.as_str();
-    let id = case.request.split("\"id\": ").nth(1).and_then(|rest| rest.split([',', '}']).next());
+    let id = case
+        .request
+        .split("\"id\": ")
+        .nth(1)
+        .and_then(|rest| rest.split([',', '}']).next());
     let expected = expected(capture, case);
     let ours = without_times(&without_reason(reply, &expected));
     if let Some((_, different)) = DIFFERENT.iter().find(|(listed, _)| *listed == name) {
@@ -205,8 +226,13 @@ fn without_absent(reply: &str) -> String {
             let lines: Vec<String> = lines
                 .filter(|line| keep(line["socket"].as_str().unwrap()))
                 .map(|line| {
-                    let ttl = line.get("ttl").map_or(String::new(), |ttl| format!(",\"ttl\":{ttl}"));
-                    format!("{{\"socket\":{},\"expire\":{}{ttl}}}", line["socket"], line["expire"])
+                    let ttl = line
+                        .get("ttl")
+                        .map_or(String::new(), |ttl| format!(",\"ttl\":{ttl}"));
+                    format!(
+                        "{{\"socket\":{},\"expire\":{}{ttl}}}",
+                        line["socket"], line["expire"]
+                    )
                 })
                 .collect();
             let (name, id) = (&event["name"], &event["id"]);
@@ -220,9 +246,16 @@ fn without_absent(reply: &str) -> String {
             Json::Array(_) => format!("{{\"Events\":[{events}]}}"),
             _ => format!("{{\"Event\":{events}}}"),
         };
-        format!("{{\"jsonrpc\":\"2.0\",\"result\":{result},\"id\":{}}}", json["id"])
+        format!(
+            "{{\"jsonrpc\":\"2.0\",\"result\":{result},\"id\":{}}}",
+            json["id"]
+        )
     };
-    assert_eq!(print(&|_| true), reply, "this function must not hide a difference");
+    assert_eq!(
+        print(&|_| true),
+        reply,
+        "this function must not hide a difference"
+    );
     print(&|socket| !ABSENT.iter().any(|scheme| socket.starts_with(scheme)))
 }
 
@@ -233,7 +266,10 @@ fn without_reason(reply: &str, expected: &str) -> String {
         return reply.to_owned();
     };
     let behind = &reply[at + bad_value.len()..];
-    assert!(behind.starts_with(",\"data\":\""), "a bad value comes with a reason: {reply}");
+    assert!(
+        behind.starts_with(",\"data\":\""),
+        "a bad value comes with a reason: {reply}"
+    );
     let json: Json = serde_json::from_str(reply).unwrap();
     let data = json["error"]["data"].to_string();
     assert!(data.len() > 10, "{reply}");
@@ -282,7 +318,9 @@ fn is_ctime(text: &str) -> bool {
 }
 
 fn is_up_time(text: &str) -> bool {
-    text.trim_matches('"').strip_suffix(" [sec]").is_some_and(|secs| secs.parse::<u64>().is_ok())
+    text.trim_matches('"')
+        .strip_suffix(" [sec]")
+        .is_some_and(|secs| secs.parse::<u64>().is_ok())
 }
 
 fn commands(engine: &Engine) -> Commands {
@@ -327,11 +365,15 @@ fn the_udp_capture_over_udp() {
     for host in ["127.0.0.1", "[::1]"] {
         let engine = engine();
         let mut config = ServerConfig::default();
-        config.datagrams.push(DatagramConfig::new(format!("udp:{host}:0")));
+        config
+            .datagrams
+            .push(DatagramConfig::new(format!("udp:{host}:0")));
         let server = Server::start(commands(&engine), config).unwrap();
         let client = UdpSocket::bind(format!("{host}:0")).unwrap();
         client.set_read_timeout(Some(support::PATIENCE)).unwrap();
-        client.connect(server.sockets()[0].strip_prefix("udp:").unwrap()).unwrap();
+        client
+            .connect(server.sockets()[0].strip_prefix("udp:").unwrap())
+            .unwrap();
         replay("mi_datagram_udp", &engine, |request| {
             client.send(request.as_bytes()).unwrap();
             let mut buffer = vec![0; 65536];
@@ -347,7 +389,9 @@ fn the_unix_capture_over_a_unix_socket() {
     let directory = TempDir::new();
     let path = directory.file("mi.sock");
     let mut config = ServerConfig::default();
-    config.datagrams.push(DatagramConfig::new(path.to_str().unwrap()));
+    config
+        .datagrams
+        .push(DatagramConfig::new(path.to_str().unwrap()));
     let _server = Server::start(commands(&engine), config).unwrap();
     let client = UnixDatagram::bind(directory.file("client.sock")).unwrap();
     client.set_read_timeout(Some(support::PATIENCE)).unwrap();

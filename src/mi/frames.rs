@@ -47,6 +47,8 @@ pub(super) struct Frames {
     start: usize,
     /// Since when the rest waits for its end.
     since: Option<Instant>,
+    /// When bytes came last.
+    touched: Option<Instant>,
     /// Set while the rest of a JSON text that is too long goes by.
     passing: Option<Nesting>,
 }
@@ -71,7 +73,8 @@ enum Start<'a> {
 
 impl Frames {
     /// Takes bytes that were read.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(super) fn push(&mut self, bytes: &[u8], now: Instant) {
+        self.touched = Some(now);
         let bytes = match &mut self.passing {
             None => bytes,
             Some(nesting) => match nesting.end(bytes) {
@@ -86,7 +89,7 @@ impl Frames {
     }
 
     /// The next frame, if one is there.
-    pub(super) fn next(&mut self, now: Instant) -> Option<Frame> {
+    pub(super) fn next(&mut self) -> Option<Frame> {
         let blank = self
             .rest()
             .iter()
@@ -102,7 +105,9 @@ impl Frames {
             self.buffer = Vec::new();
             self.start = 0;
         } else {
-            self.since.get_or_insert(now);
+            // From the last bytes on, not from now: what came along with something that was given
+            // up is given up with it.
+            self.since = self.since.or(self.touched);
             self.buffer.drain(..std::mem::take(&mut self.start));
         }
         frame

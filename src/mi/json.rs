@@ -30,9 +30,9 @@ pub(crate) enum Json {
     /// A string.
     Text(String),
     /// An array.
-    Array(Vec<Json>),
+    Array(Vec<Self>),
     /// An object.
-    Object(Vec<(String, Json)>),
+    Object(Vec<(String, Self)>),
 }
 
 /// Why a text is not taken as JSON.

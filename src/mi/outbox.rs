@@ -18,7 +18,7 @@ use crate::transport::listen::Peer;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Where a reply goes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Origin {
     /// To a FIFO in the reply directory of that FIFO; nowhere if it has no name.
     Fifo { fifo: usize, name: Option<String> },
@@ -37,6 +37,13 @@ pub(super) struct Ends {
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     waiting: VecDeque<Waiting>,
+}
+
+/// Whether a reply is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Now,
+    Later,
 }
 
 /// Why a reply was dropped.
@@ -72,21 +79,15 @@ enum Step {
 }
 
 impl Outbox {
-    /// Takes a reply; gives it back in words if too many wait.
+    /// Sends a reply at once if it can be, else keeps it; says why if it does neither.
     pub(super) fn push(
         &mut self,
         origin: Origin,
         text: Vec<u8>,
+        ends: &Ends,
         now: Instant,
-    ) -> Result<(), Dropped> {
-        if self.waiting.len() >= limits::REPLIES {
-            let why = format!("{} replies wait already", limits::REPLIES);
-            return Err(Dropped {
-                to: describe(&origin),
-                why,
-            });
-        }
-        self.waiting.push_back(Waiting {
+    ) -> Result<Sent, Dropped> {
+        let mut waiting = Waiting {
             origin,
             text,
             written: 0,
@@ -95,8 +96,36 @@ impl Outbox {
             since: now,
             progress: now,
             due: now,
-        });
-        Ok(())
+        };
+        let reader = &waiting.origin;
+        let before = self
+            .waiting
+            .iter()
+            .filter(|other| other.origin == *reader)
+            .count();
+        // Behind others for the same reader it waits for its turn: replies must not mix.
+        if before == 0 {
+            match waiting.step(ends, now) {
+                Step::Sent => return Ok(Sent::Now),
+                Step::Later(pause) => waiting.due = now + pause,
+                Step::Drop(why) => {
+                    return Err(Dropped {
+                        to: describe(&waiting.origin),
+                        why,
+                    });
+                }
+            }
+        }
+        // One reader that does not read must not take the places of the others.
+        if before >= limits::REPLIES_TO_ONE || self.waiting.len() >= limits::REPLIES {
+            let why = "too many replies wait already".into();
+            return Err(Dropped {
+                to: describe(&waiting.origin),
+                why,
+            });
+        }
+        self.waiting.push_back(waiting);
+        Ok(Sent::Later)
     }
 
     /// When the next reply is due.
@@ -109,13 +138,12 @@ impl Outbox {
         let mut turn = Turn::default();
         let mut kept: VecDeque<Waiting> = VecDeque::new();
         for mut waiting in std::mem::take(&mut self.waiting) {
-            // Two replies to one FIFO must not mix.
-            let is_behind = kept
-                .iter()
-                .any(|earlier| same_fifo(&earlier.origin, &waiting.origin));
+            // Two replies to one reader must not mix.
+            let is_behind = kept.iter().any(|earlier| earlier.origin == waiting.origin);
             if is_behind {
                 waiting.since = now;
                 waiting.progress = now;
+                waiting.due = now + PAUSE;
             }
             if is_behind || waiting.due > now {
                 kept.push_back(waiting);
@@ -214,22 +242,6 @@ impl Waiting {
             return Step::Drop("the reader does not read".into());
         }
         Step::Later(PAUSE)
-    }
-}
-
-fn same_fifo(one: &Origin, other: &Origin) -> bool {
-    match (one, other) {
-        (
-            Origin::Fifo {
-                fifo: a,
-                name: Some(x),
-            },
-            Origin::Fifo {
-                fifo: b,
-                name: Some(y),
-            },
-        ) => a == b && x == y,
-        _ => false,
     }
 }
 

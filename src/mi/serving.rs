@@ -26,6 +26,7 @@ use super::outbox::Dropped;
 use super::outbox::Ends;
 use super::outbox::Origin;
 use super::outbox::Outbox;
+use super::outbox::Sent;
 use super::request;
 use super::request::Malformed;
 use super::request::Request;
@@ -203,8 +204,9 @@ impl Serving {
     /// Does what is due.
     fn keep_time(&mut self, now: Instant) {
         for index in 0..self.ends.fifos.len() {
-            let frames = &mut self.ends.fifos[index].frames;
-            if frames.deadline().is_some_and(|deadline| deadline <= now) {
+            while let frames = &mut self.ends.fifos[index].frames
+                && frames.deadline().is_some_and(|deadline| deadline <= now)
+            {
                 let frame = frames.expire();
                 self.take(index, frame);
                 self.cut(index);
@@ -275,7 +277,7 @@ impl Serving {
             // Open for writing by ourselves, it never ends.
             0 => Err(io::ErrorKind::WouldBlock.into()),
             length => {
-                fifo.frames.push(&self.buffer[..length]);
+                fifo.frames.push(&self.buffer[..length], Instant::now());
                 self.cut(index);
                 Ok(())
             }
@@ -284,7 +286,7 @@ impl Serving {
 
     /// Runs all requests that the FIFO's bytes hold.
     fn cut(&mut self, index: usize) {
-        while let Some(frame) = self.ends.fifos[index].frames.next(Instant::now()) {
+        while let Some(frame) = self.ends.fifos[index].frames.next() {
             self.take(index, frame);
         }
     }
@@ -395,8 +397,10 @@ impl Serving {
         let Some(text) = text else {
             return;
         };
-        if let Err(dropped) = self.outbox.push(origin, text, Instant::now()) {
-            self.dropped(dropped);
+        match self.outbox.push(origin, text, &self.ends, Instant::now()) {
+            Ok(Sent::Now) => count(&self.counters.replies),
+            Ok(Sent::Later) => {}
+            Err(dropped) => self.dropped(dropped),
         }
     }
 
@@ -456,3 +460,6 @@ impl Work {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -261,6 +261,3 @@ impl Taking {
         true
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,5 @@
 //! What becomes of one datagram: read, checked, raised, counted.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -149,8 +148,8 @@ impl Intake {
         Ok(event.raise(|params| notification.write_params(params)))
     }
 
-    fn event(&mut self, name: &Cow<'_, str>) -> Result<Event, String> {
-        if let Some(event) = self.known.get(name.as_ref()) {
+    fn event(&mut self, name: &str) -> Result<Event, String> {
+        if let Some(event) = self.known.get(name) {
             return Ok(event.clone());
         }
         let found = match self.handle.event(name) {

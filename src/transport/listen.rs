@@ -13,6 +13,7 @@ use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::os::fd::RawFd;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net;
@@ -74,6 +75,19 @@ enum Bound {
 pub(crate) enum Peer {
     Udp(SocketAddr),
     Unix(net::SocketAddr),
+}
+
+impl PartialEq for Peer {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Udp(one), Self::Udp(other)) => one == other,
+            (Self::Unix(one), Self::Unix(other)) => {
+                one.as_pathname() == other.as_pathname()
+                    && one.as_abstract_name() == other.as_abstract_name()
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Peer {

@@ -16,13 +16,13 @@ use rustix::fs::Mode;
 use rustix::fs::OFlags;
 
 /// Longest wait for a condition: far more than any takes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A directory that is removed with all it holds.
-pub struct TempDir(PathBuf);
+pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: Mutex<u32> = Mutex::new(0);
         let number = {
             let mut next = NEXT.lock().unwrap();
@@ -35,23 +35,23 @@ impl TempDir {
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        std::fs::remove_dir_all(&self.0).ok();
     }
 }
 
 /// Waits until `condition` gives something.
-pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = condition() {
@@ -63,19 +63,19 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Makes a FIFO.
-pub fn make_fifo(path: &Path) {
+pub(crate) fn make_fifo(path: &Path) {
     let mode = Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, mode, 0).unwrap();
 }
 
 /// A FIFO for replies, open for reading.
-pub struct ReplyFifo {
+pub(crate) struct ReplyFifo {
     path: PathBuf,
     pipe: File,
 }
 
 impl ReplyFifo {
-    pub fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         make_fifo(&path);
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let pipe = rustix::fs::open(&path, flags, Mode::empty()).unwrap();
@@ -86,7 +86,7 @@ impl ReplyFifo {
     }
 
     /// One reply: what comes until the writer closes.
-    pub fn read(&mut self) -> String {
+    pub(crate) fn read(&mut self) -> String {
         let mut reply = Vec::new();
         let mut buffer = [0; 4096];
         wait_for("a reply", || match self.pipe.read(&mut buffer) {
@@ -105,38 +105,38 @@ impl ReplyFifo {
 
 impl Drop for ReplyFifo {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        std::fs::remove_file(&self.path).ok();
     }
 }
 
 /// Opens the server's FIFO for requests.
-pub fn open_requests(path: &Path) -> File {
+pub(crate) fn open_requests(path: &Path) -> File {
     std::fs::OpenOptions::new().write(true).open(path).unwrap()
 }
 
 /// Sends one request through the server's FIFO.
-pub fn send(path: &Path, request: impl AsRef<[u8]>) {
+pub(crate) fn send(path: &Path, request: impl AsRef<[u8]>) {
     open_requests(path).write_all(request.as_ref()).unwrap();
 }
 
 /// A generator of numbers that are the same in each run.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
 }
 
 /// Broken versions of `good`: cut, with a byte changed, or with one put in.
-pub fn mutants(good: &[&str], count: usize, seed: u64) -> Vec<Vec<u8>> {
+pub(crate) fn mutants(good: &[&str], count: usize, seed: u64) -> Vec<Vec<u8>> {
     let mut random = Random(seed);
     let odd = b"\x00\x01\n\"\\{}[]:,\xff\x80 9-.eE";
     (0..count)

@@ -4,12 +4,12 @@ use super::*;
 
 fn all(bytes: &[u8]) -> Vec<Frame> {
     let mut frames = Frames::default();
-    frames.push(bytes);
+    frames.push(bytes, Instant::now());
     drain(&mut frames)
 }
 
 fn drain(frames: &mut Frames) -> Vec<Frame> {
-    std::iter::from_fn(|| frames.next(Instant::now())).collect()
+    std::iter::from_fn(|| frames.next()).collect()
 }
 
 /// What is left when nothing more comes.
@@ -91,7 +91,7 @@ fn a_split_at_any_byte_changes_nothing() {
             let mut frames = Frames::default();
             let mut found = Vec::new();
             for part in [&bytes[..first], &bytes[first..second], &bytes[second..]] {
-                frames.push(part);
+                frames.push(part, Instant::now());
                 found.extend(drain(&mut frames));
             }
             assert_eq!(found, whole, "split at {first} and {second}");
@@ -101,7 +101,7 @@ fn a_split_at_any_byte_changes_nothing() {
     let mut frames = Frames::default();
     let mut found = Vec::new();
     for byte in bytes {
-        frames.push(&[*byte]);
+        frames.push(&[*byte], Instant::now());
         found.extend(drain(&mut frames));
     }
     assert_eq!(found, whole, "byte by byte");
@@ -128,17 +128,33 @@ fn what_does_not_end_is_given_up_at_its_deadline() {
         ),
     ] {
         let mut frames = Frames::default();
-        frames.push(bytes.as_bytes());
         let start = Instant::now();
-        assert_eq!(frames.next(start), None, "{bytes}");
+        frames.push(bytes.as_bytes(), start);
+        assert_eq!(frames.next(), None, "{bytes}");
         assert_eq!(frames.deadline(), Some(start + limits::FIFO_SPLIT_TIME));
         // More bytes do not buy more time.
-        assert_eq!(frames.next(start + Duration::from_millis(500)), None);
+        frames.push(b"", start + Duration::from_millis(500));
+        assert_eq!(frames.next(), None);
         assert_eq!(frames.deadline(), Some(start + limits::FIFO_SPLIT_TIME));
         assert_eq!(expired(&mut frames), [frame], "{bytes}");
-        frames.push(b":next:{}");
+        frames.push(b":next:{}", Instant::now());
         assert_eq!(drain(&mut frames), [json("next", "{}")]);
     }
+}
+
+/// A row of halves must not hold up a whole request for a second each.
+#[test]
+fn what_came_together_is_given_up_together() {
+    let mut frames = Frames::default();
+    let start = Instant::now();
+    frames.push(
+        b":which:r\n\"a\n:which:r\n\"\n:which:r\nb\n:which:r\nc\n",
+        start,
+    );
+    assert_eq!(drain(&mut frames), []);
+    frames.expire();
+    while frames.next().is_some() {}
+    assert_eq!(frames.deadline(), Some(start + limits::FIFO_SPLIT_TIME));
 }
 
 #[test]
@@ -171,10 +187,10 @@ fn reading_goes_on_behind_what_cannot_be_read() {
     let cut = b":a:{\"m\":\"upt:b:{\"n\":1}";
     assert_eq!(all(cut), [not_json("a"), json("b", "{\"n\":1}")]);
     let mut frames = Frames::default();
-    frames.push(b"no");
+    frames.push(b"no", Instant::now());
     assert_eq!(drain(&mut frames), [Frame::Noise]);
-    frames.push(b":a");
-    frames.push(b":{}");
+    frames.push(b":a", Instant::now());
+    frames.push(b":{}", Instant::now());
     assert_eq!(drain(&mut frames), [json("a", "{}")]);
 }
 
@@ -204,7 +220,7 @@ fn what_is_too_long_passes_by_and_the_next_request_is_found() {
         let mut found = Vec::new();
         let mut held = 0;
         for part in bytes.chunks(size) {
-            frames.push(part);
+            frames.push(part, Instant::now());
             found.extend(drain(&mut frames));
             held = held.max(frames.buffer.len());
         }
@@ -257,13 +273,13 @@ fn noise_never_stops_the_reading() {
             let bytes: Vec<u8> = (0..length)
                 .map(|_| alphabet[random() as usize % alphabet.len()])
                 .collect();
-            frames.push(&bytes);
+            frames.push(&bytes, Instant::now());
             drain(&mut frames);
         }
         let left = frames.buffer.len();
         let found = expired(&mut frames);
         assert!(found.len() <= left + 1);
-        frames.push(b"\n:next:{\"done\":1}");
+        frames.push(b"\n:next:{\"done\":1}", Instant::now());
         assert_eq!(
             drain(&mut frames).last(),
             Some(&json("next", "{\"done\":1}"))
@@ -280,7 +296,7 @@ fn a_flood_of_colons_is_read_in_good_time() {
         ":a".repeat(1 << 15),
     ] {
         let mut frames = Frames::default();
-        frames.push(bytes.as_bytes());
+        frames.push(bytes.as_bytes(), Instant::now());
         drain(&mut frames);
         expired(&mut frames);
     }
