@@ -53,6 +53,8 @@ pub mod limits;
 pub mod mi;
 pub mod source;
 pub mod stats;
+#[cfg(test)]
+mod testing;
 pub mod transport;
 pub mod wire;
 

@@ -230,7 +230,11 @@ impl Handle {
     ) -> Result<(), SubscribeError> {
         self.cell(event)?;
         self.route(event, handler)?;
-        self.subscribe(event, &format!("route:{event}"), Expire::Never)
+        let subscribed = self.subscribe(event, &format!("route:{event}"), Expire::Never);
+        if subscribed.is_err() {
+            self.shared.transports.routes.undefine(event);
+        }
+        subscribed
     }
 
     /// Names a handler, so that `route:<name>` can be subscribed to any event.

@@ -9,10 +9,12 @@
 mod backlog;
 mod datagram;
 pub(crate) mod kernel;
+pub(crate) mod listen;
 mod policy;
 mod resolve;
 pub(crate) mod route;
 mod socket;
+pub(crate) mod throttle;
 pub(crate) mod udp;
 mod unix;
 pub(crate) mod worker;

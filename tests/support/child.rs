@@ -18,26 +18,26 @@ const MARK: &str = ">> ";
 const ARGUMENT: &str = "BELLWIRE_TEST_ROLE";
 
 /// The argument that the parent gave, in a child.
-pub fn argument() -> Option<String> {
+pub(crate) fn argument() -> Option<String> {
     std::env::var(ARGUMENT).ok()
 }
 
 /// Says a line to the parent.
-pub fn tell(line: &str) {
+pub(crate) fn tell(line: &str) {
     // The harness may have begun a line.
     println!("\n{MARK}{line}");
     std::io::stdout().flush().unwrap();
 }
 
 /// Waits for a line of the parent; none if the parent is gone.
-pub fn hear() -> Option<String> {
+pub(crate) fn hear() -> Option<String> {
     let mut line = String::new();
     let length = std::io::stdin().read_line(&mut line).unwrap();
     (length > 0).then(|| line.trim_end().to_owned())
 }
 
 /// A child. Killed when dropped.
-pub struct Child {
+pub(crate) struct Child {
     process: std::process::Child,
     answers: BufReader<ChildStdout>,
     words: Option<ChildStdin>,
@@ -45,12 +45,12 @@ pub struct Child {
 
 impl Child {
     /// Starts the role with an argument.
-    pub fn start(role: &str, argument: &str) -> Self {
+    pub(crate) fn start(role: &str, argument: &str) -> Self {
         Self::start_under(&[], role, argument)
     }
 
     /// The same, under another program.
-    pub fn start_under(wrapper: &[&str], role: &str, argument: &str) -> Self {
+    pub(crate) fn start_under(wrapper: &[&str], role: &str, argument: &str) -> Self {
         let program = std::env::current_exe().unwrap();
         let mut command = match wrapper {
             [] => Command::new(program),
@@ -77,7 +77,7 @@ impl Child {
     }
 
     /// The next line that the child says.
-    pub fn hear(&mut self) -> String {
+    pub(crate) fn hear(&mut self) -> String {
         let mut seen = String::new();
         loop {
             let begin = seen.len();
@@ -90,19 +90,19 @@ impl Child {
     }
 
     /// Says a line to the child.
-    pub fn tell(&mut self, line: &str) {
+    pub(crate) fn tell(&mut self, line: &str) {
         let words = self.words.as_mut().unwrap();
         writeln!(words, "{line}").unwrap();
         words.flush().unwrap();
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.process);
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Stops the child, and returns when it does not run any more.
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);
         let status = format!("/proc/{}/status", self.process.id());
         super::eventually("the child to stop", || {
@@ -113,13 +113,13 @@ impl Child {
     }
 
     /// Kills the child, and returns when it is gone.
-    pub fn kill(&mut self) {
-        let _ = self.process.kill();
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().ok();
         self.process.wait().unwrap();
     }
 
     /// Waits for the end of the child, which must have done well.
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         drop(self.words.take());
         let mut rest = String::new();
         std::io::Read::read_to_string(&mut self.answers, &mut rest).unwrap();

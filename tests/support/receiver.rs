@@ -9,12 +9,12 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use super::PATIENCE;
-use super::number;
+use super::engine::number;
 
 const DATAGRAM: usize = 256 * 1024;
 
 /// What both kinds of sockets can do.
-pub trait Receive {
+pub(crate) trait Receive {
     /// One datagram; an error of the kind `WouldBlock` if none comes in time.
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
@@ -57,19 +57,19 @@ pub trait Receive {
 }
 
 /// A UDP receiver.
-pub struct Udp(pub UdpSocket);
+pub(crate) struct Udp(pub(crate) UdpSocket);
 
 impl Udp {
     /// On 127.0.0.1, at a port that the system chooses.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::at((Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    pub fn at(address: SocketAddr) -> Self {
+    pub(crate) fn at(address: SocketAddr) -> Self {
         Self::try_at(address).unwrap()
     }
 
-    pub fn try_at(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn try_at(address: SocketAddr) -> io::Result<Self> {
         let socket = UdpSocket::bind(address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         // The system gives what it allows.
@@ -77,11 +77,11 @@ impl Udp {
         Ok(Self(socket))
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.0.local_addr().unwrap()
     }
 
-    pub fn socket(&self) -> String {
+    pub(crate) fn socket(&self) -> String {
         format!("udp:{}", self.address())
     }
 }
@@ -97,22 +97,22 @@ impl Receive for Udp {
 }
 
 /// A UNIX datagram receiver.
-pub struct Unix {
-    pub socket: UnixDatagram,
+pub(crate) struct Unix {
+    pub(crate) socket: UnixDatagram,
     path: PathBuf,
 }
 
 impl Unix {
     /// At that path; what stands there is removed.
-    pub fn at(path: &Path) -> Self {
-        let _ = std::fs::remove_file(path);
+    pub(crate) fn at(path: &Path) -> Self {
+        std::fs::remove_file(path).ok();
         let socket = UnixDatagram::bind(path).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let path = path.to_owned();
         Self { socket, path }
     }
 
-    pub fn socket(&self) -> String {
+    pub(crate) fn socket(&self) -> String {
         unix(&self.path)
     }
 }
@@ -128,6 +128,6 @@ impl Receive for Unix {
 }
 
 /// The socket string of a path.
-pub fn unix(path: &Path) -> String {
+pub(crate) fn unix(path: &Path) -> String {
     format!("unix:{}", path.display())
 }
