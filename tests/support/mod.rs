@@ -1,5 +1,9 @@
-//! What the tests of the management interface and the ingest share.
+//! What the integration tests share.
 #![allow(dead_code, reason = "each test file uses its own part")]
+
+pub(crate) mod child;
+pub(crate) mod engine;
+pub(crate) mod receiver;
 
 use std::fs::File;
 use std::io;
@@ -23,13 +27,7 @@ pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
     pub(crate) fn new() -> Self {
-        static NEXT: Mutex<u32> = Mutex::new(0);
-        let number = {
-            let mut next = NEXT.lock().unwrap();
-            *next += 1;
-            *next
-        };
-        let name = format!("bellwire-it-{}-{number}", std::process::id());
+        let name = format!("bellwire-it-{}-{}", std::process::id(), unique());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).unwrap();
         Self(path)
@@ -50,6 +48,14 @@ impl Drop for TempDir {
     }
 }
 
+/// A number that no other call in this process gets.
+pub(crate) fn unique() -> u32 {
+    static NEXT: Mutex<u32> = Mutex::new(0);
+    let mut next = NEXT.lock().unwrap();
+    *next += 1;
+    *next
+}
+
 /// Waits until `condition` gives something.
 pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -60,6 +66,11 @@ pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) 
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Waits until `condition` holds.
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()));
 }
 
 /// Makes a FIFO.
