@@ -192,7 +192,7 @@ impl Handle {
                     _ => self.cell(event)?.id,
                 };
                 last = Some((event, id));
-                changes.push(self.subscription(id, socket, expire, &policy)?);
+                changes.push(self.change(id, socket, expire, &policy)?);
                 Ok(())
             })
             .collect();
@@ -276,6 +276,14 @@ impl Handle {
         self.shared.registry.list(self.shared.clock.now_ms(), id)
     }
 
+    /// The subscription of that socket to that event, if there is one.
+    pub fn subscription(&self, event: &str, socket: &str) -> Option<Subscription> {
+        let event = self.shared.registry.find(event)?.id;
+        let identity = self.shared.transports.parse(socket).ok()?.into_identity();
+        let now_ms = self.shared.clock.now_ms();
+        self.shared.registry.get(now_ms, event, &identity)
+    }
+
     /// The counters of all events together.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats::default();
@@ -322,7 +330,7 @@ impl Handle {
         changed
     }
 
-    fn subscription(
+    fn change(
         &self,
         event: u32,
         socket: &str,

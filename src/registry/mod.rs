@@ -24,7 +24,7 @@ use crate::limits;
 use crate::snapshot::{Retired, Snapshot};
 use crate::stats::Page;
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use shelf::{Leaver, NEVER, Newcomer, Place, Shelf};
+use shelf::{LAST, Leaver, NEVER, Newcomer, Place, Shelf};
 
 /// Subscriptions end at the next multiple of this, in milliseconds of the engine's clock.
 const SLICE_MS: u64 = 250;
@@ -297,6 +297,14 @@ impl Registry {
         list
     }
 
+    /// The subscription of that identity.
+    pub(crate) fn get(&self, now_ms: u64, event: u32, identity: &Identity) -> Option<Subscription> {
+        let book = self.lock();
+        let shelf = book.shelves.get(event as usize)?;
+        let place = shelf.find(identity)?;
+        Some(subscription::read(shelf, place, now_ms))
+    }
+
     /// How many subscriptions there are.
     pub(crate) fn len(&self) -> usize {
         self.lock().subscriptions
@@ -471,14 +479,14 @@ fn lifetime(now_ms: u64, expire: Expire) -> (u32, u32) {
     match expire {
         Expire::AfterSecs(secs) => {
             let end = (now_ms + u64::from(secs) * 1000).div_ceil(SLICE_MS);
-            (u32::try_from(end).unwrap_or(NEVER - 1), secs)
+            (u32::try_from(end).unwrap_or(LAST).min(LAST), secs)
         }
         Expire::Never => (NEVER, 0),
     }
 }
 
 fn slice_started_by(now_ms: u64) -> u32 {
-    u32::try_from(now_ms / SLICE_MS).unwrap_or(NEVER - 1)
+    u32::try_from(now_ms / SLICE_MS).unwrap_or(LAST)
 }
 
 /// Milliseconds left until the slice ends a subscription.

@@ -49,6 +49,8 @@ const _: () = assert!(size_of::<Entry>() <= 28);
 
 /// The slice of a subscription that never ends.
 pub(super) const NEVER: u32 = u32::MAX;
+/// The last slice there is: 34 years after the start.
+pub(super) const LAST: u32 = NEVER - 1;
 
 const VACANT: Entry = Entry {
     serial: [0; 2],
