@@ -28,7 +28,7 @@ use crate::wire::jsonrpc;
 use reactor::Reactor;
 use shared::Shared;
 
-/// No shutdown waits longer.
+/// Nothing waits longer: an `Instant` cannot hold every `Duration`.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Owns the engine's threads. Shuts down and drains when dropped.
