@@ -161,8 +161,10 @@ fn slow_headers_and_slow_bodies_end() {
 
 #[test]
 fn silent_connections_make_room_for_one_that_asks() {
+    // Nobody is closed for being slow here, only to make room.
     let limits = Limits {
         connections: 4,
+        header_time: 3 * PATIENCE,
         ..Limits::default()
     };
     let server = start_with(limits, mirror);
