@@ -9,6 +9,7 @@ mod subscription;
 mod table;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -225,6 +226,33 @@ impl Registry {
             }
         }
         self.settle(&mut book, touched, leavers)
+    }
+
+    /// Ends the subscriptions to UDP addresses that are not allowed; says which those were.
+    pub(crate) fn end_forbidden(
+        &self,
+        now_ms: u64,
+        allowed: impl Fn(SocketAddr) -> bool,
+    ) -> Vec<Subscription> {
+        let mut book = self.lock();
+        let (mut ended, mut touched, mut leavers) = (Vec::new(), Vec::new(), Vec::new());
+        for event in 0..book.shelves.len() as u32 {
+            let shelf = &book.shelves[event as usize];
+            let address = |place: &Place| shelf.record(*place).target.address();
+            let forbidden = |place: &Place| address(place).is_some_and(|to| !allowed(to));
+            let places: Vec<Place> = shelf.places().filter(forbidden).collect();
+            for place in places {
+                ended.push(subscription::read(
+                    &book.shelves[event as usize],
+                    place,
+                    now_ms,
+                ));
+                book.remove(event, place, &mut leavers);
+                touched.push(event);
+            }
+        }
+        self.settle(&mut book, touched, leavers);
+        ended
     }
 
     /// Frees replaced tables that nobody reads any more.

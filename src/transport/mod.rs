@@ -143,6 +143,21 @@ impl Transports {
         })
     }
 
+    /// Asks the policy about an address that needs no lookup.
+    pub(crate) fn check(
+        &self,
+        text: &str,
+        parsed: &Parsed,
+        policy: &Policy,
+    ) -> Result<(), SocketError> {
+        match parsed.place {
+            Place::Address(address) => policy
+                .check(address)
+                .map_err(|problem| SocketError::new(text, problem)),
+            Place::Host { .. } | Place::Shared { .. } => Ok(()),
+        }
+    }
+
     pub(crate) fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.policy.read().expect("no panic under this lock"))
     }
