@@ -19,6 +19,8 @@ const ROOM: usize = 2048;
 #[derive(Debug)]
 pub struct Arena {
     block: BytesMut,
+    /// Blocks that nested raises write to: one a level.
+    nested: Vec<BytesMut>,
     resting: VecDeque<BytesMut>,
     /// Follows the largest payload seen, so that large ones do not grow a block each time.
     room: usize,
@@ -28,7 +30,9 @@ impl Default for Arena {
     fn default() -> Self {
         Self {
             block: BytesMut::new(),
-            resting: VecDeque::new(),
+            nested: Vec::new(),
+            // With one more for a moment.
+            resting: VecDeque::with_capacity(BLOCKS + 1),
             room: ROOM,
         }
     }
@@ -55,15 +59,25 @@ impl Arena {
         if payload.len() > self.room {
             self.room = payload.len().next_power_of_two().min(ARENA_BLOCK_BYTES);
         }
-        self.block = block;
+        let nested = std::mem::replace(&mut self.block, block);
+        if nested.capacity() > 0 {
+            self.nested.push(nested);
+        }
         payload
     }
 
-    /// Lays the used-up block to rest and takes the first one that is free again.
+    /// Lays the used-up block to rest and takes one that has room, or the first that is free
+    /// again.
     #[cold]
     #[inline(never)]
     fn turn(&mut self, used: BytesMut) -> BytesMut {
-        self.resting.push_back(used);
+        self.rest(used);
+        while let Some(block) = self.nested.pop() {
+            if block.capacity() >= self.room {
+                return block;
+            }
+            self.rest(block);
+        }
         for _ in 0..self.resting.len() {
             let Some(mut block) = self.resting.pop_front() else {
                 break;
@@ -75,5 +89,13 @@ impl Arena {
         }
         self.resting.truncate(BLOCKS);
         BytesMut::with_capacity(ARENA_BLOCK_BYTES)
+    }
+
+    /// Keeps a block until it is free again. One without room is none yet, or was filled to the
+    /// last byte: it is not worth a place.
+    fn rest(&mut self, block: BytesMut) {
+        if block.capacity() > 0 {
+            self.resting.push_back(block);
+        }
     }
 }
