@@ -19,8 +19,6 @@ const ROOM: usize = 2048;
 #[derive(Debug)]
 pub struct Arena {
     block: BytesMut,
-    /// Blocks that nested raises write to: one a level.
-    nested: Vec<BytesMut>,
     resting: VecDeque<BytesMut>,
     /// Follows the largest payload seen, so that large ones do not grow a block each time.
     room: usize,
@@ -30,7 +28,6 @@ impl Default for Arena {
     fn default() -> Self {
         Self {
             block: BytesMut::new(),
-            nested: Vec::new(),
             // With one more for a moment.
             resting: VecDeque::with_capacity(BLOCKS + 1),
             room: ROOM,
@@ -39,63 +36,40 @@ impl Default for Arena {
 }
 
 impl Arena {
-    /// The block to write the next payload to; empty, with room for an ordinary one.
-    ///
-    /// It is taken out, not borrowed: what writes the payload may itself raise events, and then
-    /// finds an arena that gives it another block.
+    /// Cuts off what `write` appends. If `write` panics, what it appended is still there: it must
+    /// have cut it off itself.
     #[inline]
-    pub fn lease(&mut self) -> BytesMut {
-        let mut block = std::mem::take(&mut self.block);
-        if block.capacity() < self.room {
-            block = self.turn(block);
+    pub fn write(&mut self, write: impl FnOnce(&mut BytesMut)) -> Bytes {
+        if self.block.capacity() < self.room {
+            self.turn();
         }
-        block
-    }
-
-    /// Cuts the payload off the leased block and takes the rest back.
-    #[inline]
-    pub fn settle(&mut self, mut block: BytesMut) -> Bytes {
-        let payload = block.split().freeze();
+        write(&mut self.block);
+        let payload = self.block.split().freeze();
         if payload.len() > self.room {
             self.room = payload.len().next_power_of_two().min(ARENA_BLOCK_BYTES);
-        }
-        let nested = std::mem::replace(&mut self.block, block);
-        if nested.capacity() > 0 {
-            self.nested.push(nested);
         }
         payload
     }
 
-    /// Lays the used-up block to rest and takes one that has room, or the first that is free
-    /// again.
+    /// Lays the used-up block to rest and takes the first one that is free again.
     #[cold]
     #[inline(never)]
-    fn turn(&mut self, used: BytesMut) -> BytesMut {
-        self.rest(used);
-        while let Some(block) = self.nested.pop() {
-            if block.capacity() >= self.room {
-                return block;
-            }
-            self.rest(block);
+    fn turn(&mut self) {
+        let used = std::mem::take(&mut self.block);
+        if used.capacity() > 0 || !self.resting.is_empty() {
+            self.resting.push_back(used);
         }
         for _ in 0..self.resting.len() {
             let Some(mut block) = self.resting.pop_front() else {
                 break;
             };
             if block.try_reclaim(ARENA_BLOCK_BYTES) {
-                return block;
+                self.block = block;
+                return;
             }
             self.resting.push_back(block);
         }
         self.resting.truncate(BLOCKS);
-        BytesMut::with_capacity(ARENA_BLOCK_BYTES)
-    }
-
-    /// Keeps a block until it is free again. One without room is none yet, or was filled to the
-    /// last byte: it is not worth a place.
-    fn rest(&mut self, block: BytesMut) {
-        if block.capacity() > 0 {
-            self.resting.push_back(block);
-        }
+        self.block = BytesMut::with_capacity(ARENA_BLOCK_BYTES);
     }
 }

@@ -88,6 +88,11 @@ pub(crate) struct ReplyFifo {
 impl ReplyFifo {
     pub(crate) fn new(path: PathBuf) -> Self {
         make_fifo(&path);
+        Self::open(path)
+    }
+
+    /// Opens one that is there.
+    pub(crate) fn open(path: PathBuf) -> Self {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let pipe = rustix::fs::open(&path, flags, Mode::empty()).unwrap();
         Self {
@@ -98,11 +103,17 @@ impl ReplyFifo {
 
     /// One reply: what comes until the writer closes.
     pub(crate) fn read(&mut self) -> String {
+        self.read_or(|| false).unwrap()
+    }
+
+    /// One reply, unless `is_lost` says that none will come.
+    pub(crate) fn read_or(&mut self, is_lost: impl Fn() -> bool) -> Option<String> {
         let mut reply = Vec::new();
         let mut buffer = [0; 4096];
-        wait_for("a reply", || match self.pipe.read(&mut buffer) {
+        let whole = wait_for("a reply", || match self.pipe.read(&mut buffer) {
             // Before the writer opens there is an end of file as well.
-            Ok(0) => (!reply.is_empty()).then_some(()),
+            Ok(0) if reply.is_empty() => is_lost().then_some(false),
+            Ok(0) => Some(true),
             Ok(length) => {
                 reply.extend_from_slice(&buffer[..length]);
                 None
@@ -110,7 +121,7 @@ impl ReplyFifo {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(error) => panic!("{error}"),
         });
-        String::from_utf8(reply).unwrap()
+        whole.then(|| String::from_utf8(reply).unwrap())
     }
 }
 
