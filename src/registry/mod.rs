@@ -173,6 +173,7 @@ impl Registry {
             .map(|shelf| Arc::clone(&shelf.cell))
             .collect();
         self.cells.publish(cells, &mut book.retired_cells);
+        book.retired_cells.sweep();
         Some(cell)
     }
 
