@@ -10,7 +10,7 @@ use crate::limits::PAYLOAD_BYTES;
 use crate::stats::Reason;
 
 /// The sizes of what a raise carries, in bytes.
-const SIZES: [usize; 6] = [0, 3, 40, 200, 1300, 9000];
+const SIZES: [usize; 16] = [0, 0, 3, 3, 3, 3, 3, 3, 3, 40, 40, 40, 40, 200, 200, 1300];
 
 impl Simulation {
     /// Some actions, or none.
@@ -51,7 +51,8 @@ impl Simulation {
             97 => self.check_all(),
             98 if self.random.one_in(8) => self.raise_elsewhere(),
             98 => self.raise_any(),
-            _ => self.raise_large(),
+            _ if self.random.one_in(10) => self.raise_large(),
+            _ => self.raise_any(),
         }
         self.control();
     }
@@ -66,7 +67,8 @@ impl Simulation {
     fn burst(&mut self) {
         let event = self.random.below(EVENTS);
         let size = self.random.pick(&SIZES);
-        for _ in 0..self.random.between(2, 100) {
+        let most = self.random.pick(&[10, 40, 100]);
+        for _ in 0..self.random.between(2, most) {
             self.raise(event, size);
         }
     }
@@ -81,7 +83,7 @@ impl Simulation {
         let event = self.random.below(EVENTS);
         let size = self
             .random
-            .pick(&[65_000, 65_507, 150_000, 220_000, PAYLOAD_BYTES]);
+            .pick(&[9000, 65_000, 65_507, 150_000, 220_000, PAYLOAD_BYTES]);
         self.raise(event, size);
     }
 
@@ -89,9 +91,6 @@ impl Simulation {
     pub(super) fn raise(&mut self, event: usize, size: usize) {
         let number = self.expect(event, size, 0);
         let raised = raise(&self.events[event], number, &filler(number, size));
-        if raised == Raised::Queued {
-            self.oracle.in_lane += 1;
-        }
         let full = self.handle.shared.lanes.waiting() >= self.lane_events;
         assert!(
             raised != Raised::Dropped(Reason::LaneFull) || full,
@@ -131,14 +130,18 @@ impl Simulation {
             self.oracle.raises.push(Raise::default());
         }
         let number = self.oracle.raises.len();
+        if self.oracle.heard_by[event] == 0 {
+            self.oracle.raises.push(Raise::default());
+            return number;
+        }
         let filler = filler(number, size);
-        let escaped = filler
-            .replace('\\', r"\\")
-            .replace('"', r#"\""#)
-            .replace('\n', r"\n");
-        let raw = match filler.contains('\n') {
-            true => format!("\"{}\"", filler.replace('"', r#"\""#)),
-            false => filler,
+        let (escaped, raw) = match filler.starts_with('"') {
+            true => {
+                let quoted = filler.replace('"', r#"\""#);
+                let escaped = filler.replace('\\', r"\\").replace('"', r#"\""#);
+                (escaped.replace('\n', r"\n"), format!("\"{quoted}\""))
+            }
+            false => (filler.clone(), filler),
         };
         let head = r#"{"jsonrpc":"2.0","method":"#;
         self.oracle.raises.push(Raise {
@@ -180,11 +183,15 @@ impl Simulation {
     }
 
     fn any_key(&mut self) -> Key {
-        let receivers = if self.udp_only { world::V4 + world::V6 } else { RECEIVERS };
+        let receivers = if self.udp_only {
+            world::V4 + world::V6
+        } else {
+            RECEIVERS
+        };
         Key {
             event: self.random.below(EVENTS),
             receiver: self.random.below(receivers),
-            text: self.random.one_in(3),
+            text: self.random.one_in(4),
         }
     }
 

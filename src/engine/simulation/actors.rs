@@ -89,14 +89,10 @@ impl Simulation {
     fn receive(&mut self) {
         let arrivals = std::mem::take(&mut self.world.net().arrivals);
         for arrival in &arrivals {
-            let size = arrival.payload.len() as u64;
-            let receiver = arrival.receiver as u64;
-            let text =
-                || String::from_utf8_lossy(&arrival.payload[..arrival.payload.len().min(70)]);
-            self.trace.note(
-                &[5, receiver, size],
-                format_args!("{receiver} gets {}", text()),
-            );
+            let (receiver, size) = (arrival.receiver as u64, arrival.payload.len() as u64);
+            let head = &arrival.payload[..arrival.payload.len().min(70)];
+            let words = format_args!("{receiver} gets {}", head.escape_ascii());
+            self.trace.note(&[5, receiver, size], words);
             self.oracle.arrive(arrival);
         }
         self.check_counts();

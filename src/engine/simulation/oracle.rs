@@ -67,14 +67,14 @@ pub(super) struct Raise {
 #[derive(Debug)]
 pub(super) struct Oracle {
     subs: Vec<Option<Sub>>,
+    /// Not later than the earliest end.
+    next_end_ms: u64,
     pub(super) heard_by: [usize; EVENTS],
     pub(super) subs_max: usize,
     /// What ended since the reactor last had the chance to let go of it.
     pub(super) ended: HashSet<Key>,
     pub(super) raises: Vec<Raise>,
     pub(super) counts: [Count; EVENTS],
-    /// Events in the lane of the simulation's own thread.
-    pub(super) in_lane: usize,
     /// The last raise that came to a receiver in a form, by raising thread.
     last: HashMap<(Receiver, bool, u32), usize>,
 }
@@ -83,12 +83,12 @@ impl Oracle {
     pub(super) fn new(subs_max: usize) -> Self {
         Self {
             subs: vec![None; EVENTS * RECEIVERS * 2],
+            next_end_ms: u64::MAX,
             heard_by: [0; EVENTS],
             subs_max,
             ended: HashSet::new(),
             raises: Vec::new(),
             counts: Default::default(),
-            in_lane: 0,
             last: HashMap::new(),
         }
     }
@@ -133,6 +133,7 @@ impl Oracle {
         sub.expire_secs = expire_secs.unwrap_or(0);
         let end = |secs| (now_ms + u64::from(secs) * 1000).div_ceil(TICK_MS) * TICK_MS;
         sub.end_ms = expire_secs.map(|secs| end(secs).min(LAST_MS));
+        self.next_end_ms = self.next_end_ms.min(sub.end_ms.unwrap_or(u64::MAX));
         true
     }
 
@@ -148,12 +149,20 @@ impl Oracle {
 
     /// Ends what has reached its end.
     pub(super) fn expire(&mut self, now_ms: u64) {
-        let over =
-            |(key, sub): (Key, &Sub)| sub.end_ms.is_some_and(|end| end <= now_ms).then_some(key);
-        let keys: Vec<Key> = self.keys().filter_map(over).collect();
+        if now_ms < self.next_end_ms {
+            return;
+        }
+        let due = |sub: &Sub| sub.end_ms.is_some_and(|end| end <= now_ms);
+        let keys: Vec<Key> = self
+            .keys()
+            .filter(|(_, sub)| due(sub))
+            .map(|(key, _)| key)
+            .collect();
         for key in keys {
             self.end(key);
         }
+        let ends = self.keys().filter_map(|(_, sub)| sub.end_ms);
+        self.next_end_ms = ends.min().unwrap_or(u64::MAX);
     }
 
     /// The reactor fanned out that many more of an event.
