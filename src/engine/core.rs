@@ -49,9 +49,7 @@ impl Core {
     pub(super) fn turn(&mut self, now: Instant, os: &dyn Os) -> bool {
         self.let_go();
         let reported = self.settle_reports();
-        if self.served == self.batch.len() {
-            self.served = 0;
-            self.batch.clear();
+        if self.batch.is_empty() {
             let batch = &mut self.batch;
             self.lanes
                 .drain(&self.shared.lanes, DRAIN_EVENTS, |raise| batch.push(raise));
@@ -60,13 +58,13 @@ impl Core {
         let unserved = &self.batch[self.served..];
         let served = self.fanout.run(unserved, &self.shared.registry, &cx);
         self.served += served;
+        if self.served == self.batch.len() {
+            // At once: a payload kept here would keep its block of the arena.
+            self.batch.clear();
+            self.served = 0;
+        }
         self.fanout.tick(&cx);
         served > 0 || reported
-    }
-
-    /// The UDP sockets have room again.
-    pub(super) fn udp_ready(&mut self, now: Instant, os: &dyn Os) {
-        self.fanout.udp.resume(&context(&self.shared, now, os));
     }
 
     /// The destination's socket is ready.

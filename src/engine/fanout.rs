@@ -78,7 +78,7 @@ impl Fanout {
         for run in &runs {
             let cell = &self.cells[run.event as usize];
             cell.totals.fanned_out.add(run.items.len() as u64);
-            for chunk in &run.table.chunks {
+            for chunk in run.table.chunks() {
                 for record in &chunk.records {
                     let subscription = Subscriber {
                         record,

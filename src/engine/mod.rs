@@ -30,7 +30,7 @@ use crate::wire::jsonrpc;
 use reactor::Reactor;
 use shared::{Alarm, Clock, Shared};
 
-/// No shutdown waits longer.
+/// Nothing waits longer: an `Instant` cannot hold every `Duration`.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Owns the engine's threads. Shuts down and drains when dropped.
@@ -183,11 +183,18 @@ impl Handle {
         &self,
         batch: impl IntoIterator<Item = (&'a str, &'a str, Expire)>,
     ) -> Vec<Result<(), SubscribeError>> {
+        let policy = self.shared.transports.policy();
+        let mut last: Option<(&str, u32)> = None;
         let mut changes = Vec::new();
         let mut results: Vec<Result<(), SubscribeError>> = batch
             .into_iter()
             .map(|(event, socket, expire)| {
-                changes.push(self.subscription(event, socket, expire)?);
+                let id = match last {
+                    Some((name, id)) if name == event => id,
+                    _ => self.cell(event)?.id,
+                };
+                last = Some((event, id));
+                changes.push(self.change(id, socket, expire, &policy)?);
                 Ok(())
             })
             .collect();
@@ -225,7 +232,11 @@ impl Handle {
     ) -> Result<(), SubscribeError> {
         self.cell(event)?;
         self.route(event, handler)?;
-        self.subscribe(event, &format!("route:{event}"), Expire::Never)
+        let subscribed = self.subscribe(event, &format!("route:{event}"), Expire::Never);
+        if subscribed.is_err() {
+            self.shared.transports.routes.undefine(event);
+        }
+        subscribed
     }
 
     /// Names a handler, so that `route:<name>` can be subscribed to any event.
@@ -265,6 +276,14 @@ impl Handle {
             Some(None) => return Vec::new(),
         };
         self.shared.registry.list(self.shared.clock.now_ms(), id)
+    }
+
+    /// The subscription of that socket to that event, if there is one.
+    pub fn subscription(&self, event: &str, socket: &str) -> Option<Subscription> {
+        let event = self.shared.registry.find(event)?.id;
+        let identity = self.shared.transports.parse(socket).ok()?.into_identity();
+        let now_ms = self.shared.clock.now_ms();
+        self.shared.registry.get(now_ms, event, &identity)
     }
 
     /// The counters of all events together.
@@ -313,13 +332,13 @@ impl Handle {
         changed
     }
 
-    fn subscription(
+    fn change(
         &self,
-        event: &str,
+        event: u32,
         socket: &str,
         expire: Expire,
+        policy: &Policy,
     ) -> Result<Change, SubscribeError> {
-        let event = self.cell(event)?.id;
         let parsed = self.shared.transports.parse(socket)?;
         if expire == Expire::AfterSecs(0) {
             return Ok(Change::Unsubscribe {
@@ -327,7 +346,7 @@ impl Handle {
                 identity: parsed.into_identity(),
             });
         }
-        let socket = self.shared.transports.resolve(socket, parsed)?;
+        let socket = self.shared.transports.resolve(socket, parsed, policy)?;
         Ok(Change::Subscribe {
             event,
             socket,

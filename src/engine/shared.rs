@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::Config;
+use super::{Config, FOREVER};
 use crate::lane::Lanes;
 use crate::parker::{Parker, Wake};
 use crate::registry::Registry;
@@ -115,7 +115,7 @@ impl Shared {
             notifier.notify();
         }));
         let settings = Settings {
-            unix_wait: config.unix_wait,
+            unix_wait: config.unix_wait.min(FOREVER),
             unix_backlog: config.unix_backlog.max(1),
         };
         let routes = Routes::new(config.workers, Arc::clone(&reports));

@@ -298,6 +298,14 @@ impl Registry {
         list
     }
 
+    /// The subscription of that identity.
+    pub(crate) fn get(&self, now_ms: u64, event: u32, identity: &Identity) -> Option<Subscription> {
+        let book = self.lock();
+        let shelf = book.shelves.get(event as usize)?;
+        let place = shelf.find(identity)?;
+        Some(subscription::read(shelf, place, now_ms))
+    }
+
     /// How many subscriptions there are.
     pub(crate) fn len(&self) -> usize {
         self.lock().subscriptions

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::slice::NEVER;
-use super::table::{Chunk, EventCell, Record, Table, Target};
+use super::table::{Block, Chunk, EventCell, Record, Table, Target};
 use crate::destination::{Destination, Format, Name};
-use crate::limits::CHUNK_SUBSCRIPTIONS;
+use crate::limits::{BLOCK_CHUNKS, CHUNK_SUBSCRIPTIONS};
 use crate::snapshot::Retired;
 use crate::stats::Page;
 
@@ -86,7 +86,7 @@ pub(super) struct Leaver {
 #[derive(Debug)]
 pub(super) struct Shelf {
     pub(super) cell: Arc<EventCell>,
-    chunks: Vec<Arc<Chunk>>,
+    blocks: Vec<Arc<Block>>,
     entries: Vec<Box<[Entry]>>,
     index: HashTable<Place>,
     hasher: DefaultHashBuilder,
@@ -107,11 +107,21 @@ fn split(place: Place) -> (usize, u8) {
     )
 }
 
+fn chunk(blocks: &[Arc<Block>], number: usize) -> &Arc<Chunk> {
+    &blocks[number / BLOCK_CHUNKS][number % BLOCK_CHUNKS]
+}
+
+/// The chunk, copied if a published table has it too.
+fn chunk_mut(blocks: &mut [Arc<Block>], number: usize) -> &mut Chunk {
+    let block = Arc::make_mut(&mut blocks[number / BLOCK_CHUNKS]);
+    Arc::make_mut(&mut block[number % BLOCK_CHUNKS])
+}
+
 impl Shelf {
     pub(super) fn new(cell: Arc<EventCell>) -> Self {
         Self {
             cell,
-            chunks: Vec::new(),
+            blocks: Vec::new(),
             entries: Vec::new(),
             index: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
@@ -140,7 +150,7 @@ impl Shelf {
     pub(super) fn insert(&mut self, newcomer: Newcomer) -> Place {
         let place = self.vacant_place();
         let (chunk, index) = split(place);
-        let chunk = Arc::make_mut(&mut self.chunks[chunk]);
+        let chunk = chunk_mut(&mut self.blocks, chunk);
         let entry = &mut self.entries[place as usize / CHUNK_SUBSCRIPTIONS][usize::from(index)];
         *entry = Entry {
             serial: [(newcomer.serial >> 32) as u32, newcomer.serial as u32],
@@ -160,7 +170,7 @@ impl Shelf {
         let hash = self.hash_of(place);
         let Self {
             index,
-            chunks,
+            blocks,
             entries,
             names,
             hasher,
@@ -171,7 +181,7 @@ impl Shelf {
             let position = entries[chunk][usize::from(at)].position;
             hash_record(
                 hasher,
-                &chunks[chunk].records[usize::from(position)],
+                &self::chunk(blocks, chunk).records[usize::from(position)],
                 names.get(&other),
             )
         });
@@ -193,7 +203,7 @@ impl Shelf {
             return;
         }
         let position = usize::from(self.entry(place).position);
-        let chunk = Arc::make_mut(&mut self.chunks[split(place).0]);
+        let chunk = chunk_mut(&mut self.blocks, split(place).0);
         chunk.records[position].target = target;
         self.changed = true;
     }
@@ -209,7 +219,7 @@ impl Shelf {
         let (number, index) = split(place);
         let position = self.entry(place).position;
         *self.entry_mut(place) = VACANT;
-        let chunk = Arc::make_mut(&mut self.chunks[number]);
+        let chunk = chunk_mut(&mut self.blocks, number);
         let record = chunk.records.swap_remove(usize::from(position));
         debug_assert_eq!(record.place, index);
         let page = Arc::clone(&chunk.page);
@@ -243,7 +253,7 @@ impl Shelf {
             return;
         }
         let table = Table {
-            chunks: self.chunks.clone(),
+            blocks: self.blocks.clone(),
             subscriptions: self.len(),
         };
         self.cell.table.publish(table, &mut self.retired);
@@ -275,11 +285,11 @@ impl Shelf {
 
     pub(super) fn record(&self, place: Place) -> &Record {
         let position = usize::from(self.entry(place).position);
-        &self.chunks[split(place).0].records[position]
+        &chunk(&self.blocks, split(place).0).records[position]
     }
 
     pub(super) fn page(&self, place: Place) -> &Arc<Page> {
-        &self.chunks[split(place).0].page
+        &chunk(&self.blocks, split(place).0).page
     }
 
     pub(super) fn name(&self, place: Place) -> Option<&Name> {
@@ -297,12 +307,16 @@ impl Shelf {
         }
         let place = self.unused;
         self.unused += 1;
-        if split(place).0 == self.chunks.len() {
+        if split(place).0 == self.entries.len() {
             let records = Vec::with_capacity(CHUNK_SUBSCRIPTIONS);
-            self.chunks.push(Arc::new(Chunk {
+            let chunk = Arc::new(Chunk {
                 records,
                 page: Arc::new(Page::new()),
-            }));
+            });
+            match self.blocks.last_mut() {
+                Some(block) if block.len() < BLOCK_CHUNKS => Arc::make_mut(block).push(chunk),
+                _ => self.blocks.push(Arc::new(vec![chunk])),
+            }
             self.entries
                 .push(vec![VACANT; CHUNK_SUBSCRIPTIONS].into_boxed_slice());
         }

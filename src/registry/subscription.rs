@@ -1,7 +1,7 @@
 //! Subscriptions as users see them.
 
 use super::shelf::{Place, Shelf};
-use super::slice::{NEVER, left_ms};
+use super::slice::{LAST, NEVER, left_ms};
 use crate::destination::{Format, HealthNow};
 use crate::registry::Target;
 use crate::stats::Drops;
@@ -91,9 +91,12 @@ pub(super) fn read(shelf: &Shelf, place: Place, now_ms: u64) -> Subscription {
     let (expire, ttl_secs) = match entry.slice {
         NEVER => (Expire::Never, None),
         slice => {
-            let ttl = left_ms(slice, now_ms)
-                .div_ceil(1000)
-                .min(u64::from(entry.expire_secs));
+            let left = match slice {
+                // Ends later than the clock of slices can tell: decades from now.
+                LAST => u64::MAX,
+                slice => left_ms(slice, now_ms).div_ceil(1000),
+            };
+            let ttl = left.min(u64::from(entry.expire_secs));
             (Expire::AfterSecs(entry.expire_secs), Some(ttl as u32))
         }
     };

@@ -125,6 +125,15 @@ impl Routes {
         Ok(())
     }
 
+    /// Takes the handler away again.
+    pub(crate) fn undefine(&self, name: &str) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let handler = state.routes.remove(name);
+        drop(state);
+        // What a handler does when it is dropped is not done under the lock.
+        drop(handler);
+    }
+
     /// Ends the threads.
     pub(crate) fn stop(&self, deadline: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

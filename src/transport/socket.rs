@@ -80,7 +80,10 @@ impl Parsed {
 
 /// Takes `?format=…` from the end. Any other `?` is the transport's own.
 pub(super) fn split_format(text: &str) -> Result<(&str, Format), String> {
-    let Some((rest, format)) = text.rsplit_once("?format=") else {
+    let option = memchr::memrchr(b'?', text.as_bytes()).map(|mark| text.split_at(mark));
+    let Some((rest, format)) =
+        option.and_then(|(rest, option)| Some((rest, option.strip_prefix("?format=")?)))
+    else {
         return Ok((text, Format::Json));
     };
     match format {

@@ -313,10 +313,7 @@ impl Simulation {
 
     /// The poll reports what is not so.
     fn startle(&mut self) {
-        let ready = match self.random.below(12) {
-            0..4 => world::Ready::Udp,
-            id => world::Ready::Destination(id as u32 - 4),
-        };
+        let ready = self.random.below(8) as u32;
         self.world.net().ready.push(ready);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::oracle::EVENTS;
 use super::run::{STEPS, Simulation};
-use super::world::{RECEIVERS, Ready, is_unix};
+use super::world::{RECEIVERS, is_unix};
 use crate::engine::control;
 
 impl Simulation {
@@ -74,13 +74,9 @@ impl Simulation {
     pub(super) fn serve(&mut self) {
         let ready = std::mem::take(&mut self.world.net().ready);
         for ready in ready {
-            self.trace.note(&[4], format_args!("{ready:?} is ready"));
-            match ready {
-                Ready::Udp => self.core.udp_ready(self.now(), &self.world),
-                Ready::Destination(id) => {
-                    self.core.ready(id as usize, self.now(), &self.world);
-                }
-            }
+            self.trace
+                .note(&[4], format_args!("destination {ready} is ready"));
+            self.core.ready(ready as usize, self.now(), &self.world);
         }
         self.receive();
     }

@@ -1,6 +1,6 @@
 //! The invariants: what must hold after each step, and what when everything is at rest.
 
-use super::oracle::{Count, EVENTS, Key};
+use super::oracle::{Count, EVENTS, Key, LAST_MS};
 use super::run::Simulation;
 use super::world::{self, RECEIVERS, Receiver, is_unix, is_v6};
 use crate::destination::Format;
@@ -59,7 +59,7 @@ impl Simulation {
         let mut seen = 0;
         for event in 0..EVENTS {
             let table = self.events[event].cell().table.load();
-            for chunk in &table.chunks {
+            for chunk in table.chunks() {
                 for record in &chunk.records {
                     seen += 1;
                     let key = key(event, record);
@@ -99,7 +99,10 @@ impl Simulation {
                 .iter()
                 .find(|listed| listed.event == event && listed.socket == socket)
                 .unwrap_or_else(|| panic!("{socket} of {event} is not listed"));
-            let left = sub.end_ms.map(|end| end - self.now_ms());
+            let left = sub.end_ms.map(|end| match end {
+                LAST_MS => u64::MAX,
+                end => end - self.now_ms(),
+            });
             let ttl = left.map(|left| left.div_ceil(1000).min(u64::from(sub.expire_secs)) as u32);
             assert_eq!(listed.ttl_secs, ttl, "{socket}");
             let expire = match sub.end_ms {

@@ -10,7 +10,7 @@ pub(super) const EVENTS: usize = 4;
 /// Subscriptions end at the next multiple of this: the tick by which they may be late.
 const TICK_MS: u64 = 250;
 /// No later than this, 34 years from the start.
-const LAST_MS: u64 = (u32::MAX as u64 - 1) * TICK_MS;
+pub(super) const LAST_MS: u64 = (u32::MAX as u64 - 1) * TICK_MS;
 
 /// An event, a receiver, and whether it wants the text form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::faults::Call;
-use super::world::{self, Ready, Receiver, World};
+use super::world::{self, Receiver, World};
 use crate::os::{Datagrams, Os, To};
 
 /// A UDP socket that is not connected.
@@ -36,6 +36,7 @@ struct Mailbox {
     life: u32,
     /// The socket's number, and its destination's.
     socket: (u32, u32),
+    watched: bool,
 }
 
 impl Os for World {
@@ -67,14 +68,13 @@ impl Os for World {
         let receiver = world::behind(path);
         net.strike(Call::Open)?;
         let life = net.connect(receiver)?;
-        // A fresh socket is writable.
-        net.ready.push(Ready::Destination(destination));
         let socket = (net.next_socket(), destination);
         Ok(Box::new(Mailbox {
             world: self.clone(),
             receiver,
             life,
             socket,
+            watched: false,
         }))
     }
 }
@@ -157,7 +157,7 @@ impl Datagrams for Mailbox {
         let mut net = self.world.net();
         let reach = net.reach(batch.len()).inspect_err(|error| {
             if error.kind() == io::ErrorKind::WouldBlock {
-                net.block(self.receiver, self.socket);
+                net.nudge(self.receiver, self.socket);
             }
         })?;
         if !net.lives(self.receiver, self.life) {
@@ -170,18 +170,29 @@ impl Datagrams for Mailbox {
                 payload
             })
             .collect();
-        net.enqueue(self.receiver, self.socket, &payloads)
+        net.enqueue(self.receiver, &payloads)
     }
 
     fn send_cut(&self, _: &[&Bytes]) -> io::Result<()> {
         panic!("a UNIX socket cuts nothing")
+    }
+
+    fn watch(&mut self, on: bool) -> io::Result<()> {
+        let mut net = self.world.net();
+        match (on, self.watched) {
+            (true, false) => net.watch(self.receiver, self.socket)?,
+            (false, true) => net.unwatch(self.receiver, self.socket),
+            _ => {}
+        }
+        self.watched = on;
+        Ok(())
     }
 }
 
 impl Drop for Mailbox {
     fn drop(&mut self) {
         if let Some(mut net) = self.world.try_net() {
-            net.forget(self.receiver, self.socket.0);
+            net.unwatch(self.receiver, self.socket);
         }
     }
 }

@@ -66,13 +66,6 @@ pub(super) struct Arrival {
     pub(super) payload: Bytes,
 }
 
-/// What the reactor's poll would report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ready {
-    Udp,
-    Destination(u32),
-}
-
 /// One receiver's end.
 #[derive(Debug)]
 pub(super) struct Host {
@@ -84,8 +77,8 @@ pub(super) struct Host {
     /// Datagrams in a UNIX receiver's queue, and how many fit.
     queue: usize,
     pub(super) queue_max: usize,
-    /// Sockets that wait for room in it: their number and their destination's.
-    blocked: Vec<(u32, u32)>,
+    /// Sockets that are watched for room in it: their number and their destination's.
+    watched: Vec<(u32, u32)>,
     /// Largest datagram that the path to it takes unfragmented.
     mtu: usize,
 }
@@ -103,7 +96,8 @@ pub(super) struct Net {
     /// Whether this kernel cuts buffers, or how it refuses.
     cutting: Result<(), Errno>,
     pub(super) arrivals: Vec<Arrival>,
-    pub(super) ready: Vec<Ready>,
+    /// What the reactor's poll would report: destinations.
+    pub(super) ready: Vec<u32>,
     /// How often each fault struck.
     pub(super) struck: [u64; FAULTS.len()],
     /// Errors returned for datagrams to a UDP receiver.
@@ -154,7 +148,7 @@ impl Host {
             file: true,
             queue: 0,
             queue_max: random.pick(&[1, 3, 10, 10]),
-            blocked: Vec::new(),
+            watched: Vec::new(),
             mtu: random.pick(&[65_535, 1500, 1280, 576, 100]),
         }
     }
@@ -167,7 +161,7 @@ impl Net {
         host.alive = false;
         host.file = file;
         host.queue = 0;
-        self.unblock(receiver);
+        self.tell(receiver);
     }
 
     /// The receiver comes back, or is replaced by another.
@@ -182,26 +176,19 @@ impl Net {
     pub(super) fn read(&mut self, receiver: Receiver, count: usize) {
         let host = &mut self.hosts[receiver];
         host.queue = host.queue.saturating_sub(count);
-        if host.queue < host.queue_max {
-            self.unblock(receiver);
-        }
+        self.tell(receiver);
     }
 
-    fn unblock(&mut self, receiver: Receiver) {
-        let waiting = std::mem::take(&mut self.hosts[receiver].blocked);
-        let ready = waiting
-            .into_iter()
-            .map(|(_, destination)| Ready::Destination(destination));
-        self.ready.extend(ready);
+    /// Tells the watched sockets that there may be room.
+    fn tell(&mut self, receiver: Receiver) {
+        let watched = &self.hosts[receiver].watched;
+        self.ready
+            .extend(watched.iter().map(|&(_, destination)| destination));
     }
 
     /// How many datagrams the UDP sockets of a family take from now on.
     pub(super) fn set_room(&mut self, v6: bool, room: Option<usize>) {
-        let was_full = self.room[usize::from(v6)] == Some(0);
         self.room[usize::from(v6)] = room;
-        if was_full && room != Some(0) {
-            self.ready.push(Ready::Udp);
-        }
     }
 
     /// No more faults.
@@ -294,12 +281,7 @@ impl Net {
     }
 
     /// Puts datagrams into a UNIX receiver's queue.
-    pub(super) fn enqueue(
-        &mut self,
-        receiver: Receiver,
-        socket: (u32, u32),
-        batch: &[&Bytes],
-    ) -> io::Result<usize> {
+    pub(super) fn enqueue(&mut self, receiver: Receiver, batch: &[&Bytes]) -> io::Result<usize> {
         let mut taken = 0;
         for payload in batch {
             let host = &mut self.hosts[receiver];
@@ -309,12 +291,7 @@ impl Net {
                 false => None,
             };
             match refused {
-                Some(errno) if taken == 0 => {
-                    if errno == Errno::AGAIN {
-                        host.blocked.push(socket);
-                    }
-                    return Err(errno.into());
-                }
+                Some(errno) if taken == 0 => return Err(errno.into()),
                 Some(_) => break,
                 None => {}
             }
@@ -325,15 +302,29 @@ impl Net {
         Ok(taken)
     }
 
-    /// The sender will be told when there is room, whether or not there is some now.
-    pub(super) fn block(&mut self, receiver: Receiver, socket: (u32, u32)) {
-        self.hosts[receiver].blocked.push(socket);
+    /// Begins to watch a socket; tells at once if there is room, or nobody any more.
+    pub(super) fn watch(&mut self, receiver: Receiver, socket: (u32, u32)) -> io::Result<()> {
+        self.strike(Call::Open)?;
+        let host = &mut self.hosts[receiver];
+        host.watched.push(socket);
+        if !host.alive || host.queue < host.queue_max {
+            self.ready.push(socket.1);
+        }
+        Ok(())
     }
 
-    /// A socket was closed: nothing is told to it any more.
-    pub(super) fn forget(&mut self, receiver: Receiver, socket: u32) {
-        let blocked = &mut self.hosts[receiver].blocked;
-        blocked.retain(|&(waiting, _)| waiting != socket);
+    /// Ends to watch a socket.
+    pub(super) fn unwatch(&mut self, receiver: Receiver, socket: (u32, u32)) {
+        self.hosts[receiver]
+            .watched
+            .retain(|&watched| watched != socket);
+    }
+
+    /// Tells a socket that there may be room, if it is watched.
+    pub(super) fn nudge(&mut self, receiver: Receiver, socket: (u32, u32)) {
+        if self.hosts[receiver].watched.contains(&socket) {
+            self.ready.push(socket.1);
+        }
     }
 
     /// Which life of a UNIX receiver a socket is connected to.
