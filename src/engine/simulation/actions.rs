@@ -27,9 +27,9 @@ impl Simulation {
             0..30 => self.raise_any(),
             30..36 => self.burst(),
             36..40 => self.mixed_burst(),
-            40..52 => self.subscribe(),
+            40..52 => self.subscribe_any(),
             52..54 => self.subscribe_many(),
-            54..60 => self.unsubscribe(),
+            54..60 => self.unsubscribe_any(),
             60..74 => {
                 let millis = self.random.between(0, 20);
                 self.pass(millis as u64);
@@ -202,8 +202,12 @@ impl Simulation {
         (!self.random.one_in(4)).then_some(secs)
     }
 
-    fn subscribe(&mut self) {
+    fn subscribe_any(&mut self) {
         let (key, secs) = (self.any_key(), self.any_expire());
+        self.subscribe(key, secs);
+    }
+
+    pub(super) fn subscribe(&mut self, key: Key, secs: Option<u32>) {
         let (event, socket) = (format!("E_{}", key.event), key.socket());
         let result = self.handle.subscribe(&event, &socket, expire(secs));
         self.settle_subscription(key, secs, &result);
@@ -249,12 +253,16 @@ impl Simulation {
         }
     }
 
-    fn unsubscribe(&mut self) {
+    fn unsubscribe_any(&mut self) {
         let keys: Vec<Key> = self.oracle.keys().map(|(key, _)| key).collect();
         let key = match keys.is_empty() || self.random.one_in(8) {
             true => self.any_key(),
             false => self.random.pick(&keys),
         };
+        self.unsubscribe(key);
+    }
+
+    pub(super) fn unsubscribe(&mut self, key: Key) {
         let ended = self
             .handle
             .unsubscribe(&format!("E_{}", key.event), &key.socket())
@@ -324,7 +332,8 @@ fn expire(secs: Option<u32>) -> Expire {
 
 /// Something of that many bytes; now and then with what must be escaped.
 fn filler(number: usize, size: usize) -> String {
-    match number % 5 {
+    // Many in a row are alike, so that they can leave in one buffer.
+    match number / 32 % 5 {
         0 if size > 0 => format!("\"a\nb\\{}", "c".repeat(size)),
         _ => "x".repeat(size),
     }

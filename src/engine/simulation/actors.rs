@@ -142,9 +142,10 @@ impl Simulation {
         self.check_all();
         let before = self.taken(&well);
         let count = self.random.between(1, 12).min(self.lane_events);
+        let size = self.random.pick(&[3, 40, 1300]);
         for event in 0..EVENTS {
             for _ in 0..count {
-                self.raise(event, 3);
+                self.raise(event, size);
             }
             self.settle(&well);
         }

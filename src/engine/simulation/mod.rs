@@ -14,12 +14,14 @@
 //! | `oracle` | what should be |
 //! | `world`, `sockets` | the network, and the [`Os`](crate::os::Os) that the engine sees of it |
 //! | `faults` | what can go wrong in a system call |
+//! | `findings` | what runs have found, each in its shortest form |
 //! | `random`, `trace` | where the numbers come from; the hash and the text of a run |
 
 mod actions;
 mod actors;
 mod checks;
 mod faults;
+mod findings;
 mod oracle;
 mod random;
 mod run;

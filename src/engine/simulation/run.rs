@@ -60,7 +60,16 @@ pub(super) struct Simulation {
 
 /// Runs one seed; panics where something is not as it should be.
 pub(super) fn run(seed: u64, printed: bool) -> Report {
-    let Some(mut simulation) = Simulation::new(seed, printed) else {
+    let mut random = Random::new(seed);
+    let world = World::new(&mut random);
+    let config = Config {
+        lane_events: random.pick(&[1, 7, 64, 200]),
+        subscriptions: random.pick(&[0, 3, 20, 40, 1000]),
+        unix_wait: Duration::from_millis(random.pick(&[1, 100, 5000])),
+        unix_backlog: random.pick(&[0, 1, 16, 1000]),
+        ..Config::default()
+    };
+    let Some(mut simulation) = Simulation::new(random, world, config, printed) else {
         return Report::nothing();
     };
     while simulation.steps < STEPS {
@@ -91,17 +100,13 @@ impl Report {
 
 impl Simulation {
     /// An engine that just started, or none if the system has no UDP at all.
-    fn new(seed: u64, printed: bool) -> Option<Self> {
-        let mut random = Random::new(seed);
-        let world = World::new(&mut random);
+    pub(super) fn new(
+        mut random: Random,
+        world: World,
+        config: Config,
+        printed: bool,
+    ) -> Option<Self> {
         let (now_ms, wakes) = (Arc::default(), Arc::default());
-        let config = Config {
-            lane_events: random.pick(&[1, 7, 64, 200]),
-            subscriptions: random.pick(&[0, 3, 20, 40, 1000]),
-            unix_wait: Duration::from_millis(random.pick(&[1, 100, 5000])),
-            unix_backlog: random.pick(&[0, 1, 16, 1000]),
-            ..Config::default()
-        };
         let (lane_events, unix_wait) = (config.lane_events, config.unix_wait);
         let oracle = Oracle::new(config.subscriptions);
         let alarm = Alarm::Counter(Arc::clone(&wakes));

@@ -80,7 +80,7 @@ pub(super) struct Host {
     /// Sockets that are watched for room in it: their number and their destination's.
     watched: Vec<(u32, u32)>,
     /// Largest datagram that the path to it takes unfragmented.
-    mtu: usize,
+    pub(super) mtu: usize,
 }
 
 /// The whole network.
@@ -128,6 +128,19 @@ impl World {
             sockets: 0,
             random: own,
         })))
+    }
+
+    /// A network on which nothing goes wrong.
+    pub(super) fn calm() -> Self {
+        let world = Self::new(&mut Random::new(0));
+        let mut net = world.net();
+        net.families = [true, true];
+        net.cutting = Ok(());
+        for host in &mut net.hosts {
+            (host.mtu, host.queue_max) = (usize::MAX, 10);
+        }
+        drop(net);
+        world
     }
 
     pub(super) fn net(&self) -> MutexGuard<'_, Net> {
