@@ -5,6 +5,7 @@
 //! (by a [`Retirement`]), settles what it still has for it, and gives the place back.
 
 mod shelf;
+mod slice;
 mod subscription;
 mod table;
 
@@ -24,11 +25,11 @@ use crate::event::EventName;
 use crate::limits;
 use crate::snapshot::{Retired, Snapshot};
 use crate::stats::Page;
+#[cfg(test)]
+use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use shelf::{LAST, Leaver, NEVER, Newcomer, Place, Shelf};
-
-/// Subscriptions end at the next multiple of this, in milliseconds of the engine's clock.
-const SLICE_MS: u64 = 250;
+use shelf::{Leaver, Newcomer, Place, Shelf};
+use slice::NEVER;
 
 /// How long a replaced table that was still read waits to be looked at again, in milliseconds.
 const SWEEP_MS: u64 = 1000;
@@ -40,6 +41,8 @@ pub(crate) struct Registry {
     cells: Snapshot<Vec<Arc<EventCell>>>,
     /// Wakes the thread that waits in [`wait_due`](Self::wait_due).
     sooner: Condvar,
+    #[cfg(test)]
+    called: AtomicBool,
     /// What the reactor has to let go of, and what it has let go of.
     pub(crate) retirements: SegQueue<Retirement>,
     pub(crate) released: SegQueue<Released>,
@@ -149,6 +152,8 @@ impl Registry {
             }),
             cells: Snapshot::new(Vec::new()),
             sooner: Condvar::new(),
+            #[cfg(test)]
+            called: AtomicBool::new(false),
             retirements: SegQueue::new(),
             released: SegQueue::new(),
         }
@@ -215,7 +220,7 @@ impl Registry {
 
     /// Ends what has reached its end. True if anything did.
     pub(crate) fn expire(&self, now_ms: u64) -> bool {
-        let slice = slice_started_by(now_ms);
+        let slice = slice::started_by(now_ms);
         let mut book = self.lock();
         book.take_back(&self.released);
         let mut touched = Vec::new();
@@ -273,22 +278,11 @@ impl Registry {
     /// called. False after `stop`.
     pub(crate) fn wait_due(&self, now_ms: u64) -> bool {
         let mut book = self.lock();
-        let next = book
-            .shelves
-            .iter()
-            .filter_map(Shelf::next_end)
-            .min()
-            .unwrap_or(NEVER);
-        book.awaited = next;
-        if book.stopped || u64::from(next) * SLICE_MS <= now_ms {
+        let due = book.due_in(now_ms);
+        if book.stopped || due == Some(0) {
             return !book.stopped;
         }
-        let due = (next != NEVER).then(|| u64::from(next) * SLICE_MS - now_ms);
-        let wait = due
-            .into_iter()
-            .chain(book.unswept.then_some(SWEEP_MS))
-            .min();
-        let book = match wait.map(Duration::from_millis) {
+        let book = match due.map(Duration::from_millis) {
             Some(wait) => {
                 self.sooner
                     .wait_timeout(book, wait)
@@ -303,6 +297,13 @@ impl Registry {
     /// Ends the waiting for good.
     pub(crate) fn stop(&self) {
         self.lock().stopped = true;
+        self.call();
+    }
+
+    /// Wakes the thread in [`wait_due`](Self::wait_due).
+    fn call(&self) {
+        #[cfg(test)]
+        self.called.store(true, Relaxed);
         self.sooner.notify_all();
     }
 
@@ -358,7 +359,7 @@ impl Registry {
         if next < book.awaited || (unswept && !book.unswept) {
             book.awaited = book.awaited.min(next);
             book.unswept |= unswept;
-            self.sooner.notify_all();
+            self.call();
         }
         let any = !leavers.is_empty();
         leavers
@@ -375,7 +376,7 @@ impl Book {
                 event,
                 socket,
                 expire,
-            } => self.subscribe(event, socket, lifetime(now_ms, expire)),
+            } => self.subscribe(event, socket, slice::lifetime(now_ms, expire)),
             Change::Unsubscribe { event, identity } => {
                 match self.shelves[event as usize].find(&identity) {
                     Some(place) => {
@@ -493,6 +494,17 @@ impl Book {
         });
     }
 
+    /// In how many milliseconds there is something to do, if ever. From now on [`Registry::call`]
+    /// is needed only for what is due sooner.
+    fn due_in(&mut self, now_ms: u64) -> Option<u64> {
+        let next = self.shelves.iter().filter_map(Shelf::next_end).min();
+        self.awaited = next.unwrap_or(NEVER);
+        let end = next.map(|next| slice::left_ms(next, now_ms));
+        end.into_iter()
+            .chain(self.unswept.then_some(SWEEP_MS))
+            .min()
+    }
+
     fn take_back(&mut self, released: &SegQueue<Released>) {
         while let Some(released) = released.pop() {
             match released {
@@ -503,22 +515,5 @@ impl Book {
     }
 }
 
-/// The slice in which a subscription made now ends, and its lifetime in seconds.
-fn lifetime(now_ms: u64, expire: Expire) -> (u32, u32) {
-    match expire {
-        Expire::AfterSecs(secs) => {
-            let end = (now_ms + u64::from(secs) * 1000).div_ceil(SLICE_MS);
-            (u32::try_from(end).unwrap_or(LAST).min(LAST), secs)
-        }
-        Expire::Never => (NEVER, 0),
-    }
-}
-
-fn slice_started_by(now_ms: u64) -> u32 {
-    u32::try_from(now_ms / SLICE_MS).unwrap_or(LAST)
-}
-
-/// Milliseconds left until the slice ends a subscription.
-fn left_ms(slice: u32, now_ms: u64) -> u64 {
-    (u64::from(slice) * SLICE_MS).saturating_sub(now_ms)
-}
+#[cfg(test)]
+mod tests;

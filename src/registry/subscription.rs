@@ -1,7 +1,7 @@
 //! Subscriptions as users see them.
 
-use super::left_ms;
-use super::shelf::{LAST, NEVER, Place, Shelf};
+use super::shelf::{Place, Shelf};
+use super::slice::{LAST, NEVER, left_ms};
 use crate::destination::{Format, HealthNow};
 use crate::registry::Target;
 use crate::stats::Drops;
