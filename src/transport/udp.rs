@@ -82,15 +82,6 @@ impl Letter<'_> {
     }
 }
 
-/// A socket connected to one destination.
-#[derive(Debug)]
-struct Connected {
-    socket: Box<dyn Datagrams>,
-    /// Whether the kernel cuts buffers on the way there: it does not fragment what it cuts, so
-    /// a path of small MTU says no.
-    cuts: bool,
-}
-
 /// Sends for all UDP subscriptions.
 #[derive(Debug)]
 pub(crate) struct Udp {
@@ -107,7 +98,8 @@ pub(crate) struct Udp {
 #[derive(Debug)]
 struct Peer {
     socket: Box<dyn Datagrams>,
-    /// Whether the kernel cuts buffers for this path.
+    /// Whether the kernel cuts buffers on the way there: it does not fragment what it cuts, so
+    /// a path of small MTU says no.
     cuts: bool,
 }
 
