@@ -17,6 +17,7 @@ use crate::os::Os;
 use crate::stats::{Outcome, Page, Reason, Ticket};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::atomic::{AtomicI32, AtomicU8, AtomicU64};
+use crate::wire::request::Form;
 
 /// The form in which a subscriber wants its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,11 +28,34 @@ pub(crate) enum Format {
     Text,
 }
 
+/// How a subscription wants its events treated, beyond their form. Plain UDP and whatever has no
+/// use for it passes over it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Manner {
+    /// Delivered only when the receiver has answered.
+    pub(crate) reliable: bool,
+    pub(crate) when_full: WhenFull,
+}
+
+/// Which event a full queue gives up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// The one that has waited longest: the latest data matters.
+    #[default]
+    DropOldest,
+    /// The one that comes: what was accepted stays.
+    DropNewest,
+}
+
 /// A parsed socket string.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) route: Route,
     pub(crate) format: Format,
+    /// A JSON form of its own.
+    pub(crate) form: Option<Arc<Form>>,
+    pub(crate) manner: Manner,
     /// The name of the subscription, where the address does not say it all.
     pub(crate) name: Option<Name>,
 }
@@ -77,6 +101,7 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Parcel {
     pub(crate) payload: Bytes,
     pub(crate) ticket: Ticket,
+    pub(crate) manner: Manner,
 }
 
 /// An open destination. Lives on the reactor's thread and must never block it.

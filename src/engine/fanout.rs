@@ -4,22 +4,20 @@
 //! subscription, so that what goes to one destination lies in a row and leaves in few system
 //! calls. Each subscription still gets them in the order raised.
 
-use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
+use super::forms::Forms;
 use super::outlets::Outlets;
 use super::shared::Raise;
-use crate::destination::{Context, Format, Parcel};
+use crate::destination::{Context, Parcel};
 use crate::limits::SEND_BATCH;
 use crate::registry::{EventCell, Record, Registry, Table, Target};
 use crate::stats::{Page, Reason, Ticket};
 use crate::transport::udp::{Letter, Udp};
-use crate::wire::{parse, text};
 
 /// Everything that sends.
 #[derive(Debug)]
@@ -37,32 +35,6 @@ struct Run {
     table: Arc<Table>,
 }
 
-/// The forms of one batch: made once an event and form, when the first subscriber wants it.
-struct Forms<'a> {
-    batch: &'a [Raise],
-    texts: Vec<OnceCell<Bytes>>,
-}
-
-impl Forms<'_> {
-    fn get(&self, item: usize, format: Format) -> &Bytes {
-        let payload = &self.batch[item].payload;
-        match format {
-            Format::Json => payload,
-            Format::Text => self.texts[item].get_or_init(|| as_text(payload)),
-        }
-    }
-}
-
-fn as_text(payload: &Bytes) -> Bytes {
-    let mut out = BytesMut::with_capacity(payload.len());
-    match parse::jsonrpc(payload) {
-        Ok(notification) => text::encode(&mut out, &notification),
-        // Only a payload that was not ours could get here.
-        Err(error) => tracing::error!(%error, "a payload has no text form"),
-    }
-    out.freeze()
-}
-
 impl Fanout {
     /// Sends the batch.
     pub(super) fn run(&mut self, batch: &[Raise], registry: &Registry, cx: &Context<'_>) {
@@ -70,10 +42,7 @@ impl Fanout {
             return;
         }
         let runs = self.runs(batch, registry);
-        let forms = Forms {
-            batch,
-            texts: vec![OnceCell::new(); batch.len()],
-        };
+        let forms = Forms::new(batch);
         let mut letters: SmallVec<[Letter<'_>; SEND_BATCH]> = SmallVec::new();
         for run in &runs {
             let cell = &self.cells[run.event as usize];
@@ -87,7 +56,7 @@ impl Fanout {
                     };
                     let items = run.items.clone();
                     match &record.target {
-                        Target::Shared(_) => {
+                        Target::Shared(..) => {
                             subscription.hand_over(items, &forms, &mut self.outlets, cx);
                         }
                         Target::V4 { .. } | Target::V6 { .. } => {
@@ -198,14 +167,17 @@ impl<'a> Subscriber<'a> {
         outlets: &mut Outlets,
         cx: &Context<'_>,
     ) {
-        let Target::Shared(destination) = &self.record.target else {
+        let Target::Shared(destination, form) = &self.record.target else {
             return;
         };
         let outlet = outlets.open(destination, cx);
         for item in items {
-            let ticket = Ticket::open(&self.cell.totals, self.page, self.record.place);
-            let payload = forms.get(item, self.record.format).clone();
-            outlet.deliver(Parcel { payload, ticket }, cx);
+            let parcel = Parcel {
+                payload: forms.shaped(item, self.record.format, form.as_ref()),
+                ticket: Ticket::open(&self.cell.totals, self.page, self.record.place),
+                manner: self.record.manner,
+            };
+            outlet.deliver(parcel, cx);
         }
     }
 }

@@ -4,6 +4,7 @@ mod config;
 mod control;
 mod core;
 mod fanout;
+mod forms;
 mod outlets;
 mod raise;
 mod reactor;

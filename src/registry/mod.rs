@@ -360,6 +360,8 @@ impl Book {
         let Socket {
             route,
             format,
+            form,
+            manner,
             name,
         } = socket;
         let shelf = &mut self.shelves[event as usize];
@@ -386,7 +388,7 @@ impl Book {
                     printed: key.clone(),
                 };
                 let name = name.unwrap_or_else(printed);
-                (Target::Shared(self.lodge(key, endpoint)), Some(name))
+                (Target::Shared(self.lodge(key, endpoint), form), Some(name))
             }
         };
         self.serial += 1;
@@ -395,6 +397,7 @@ impl Book {
         let newcomer = Newcomer {
             target,
             format,
+            manner,
             name,
             serial,
             slice,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::table::{Chunk, EventCell, Record, Table, Target};
-use crate::destination::{Destination, Format, Name};
+use crate::destination::{Destination, Format, Manner, Name};
 use crate::limits::CHUNK_SUBSCRIPTIONS;
 use crate::snapshot::Retired;
 use crate::stats::Page;
@@ -70,6 +70,7 @@ impl Entry {
 pub(super) struct Newcomer {
     pub(super) target: Target,
     pub(super) format: Format,
+    pub(super) manner: Manner,
     pub(super) name: Option<Name>,
     pub(super) serial: u64,
     pub(super) slice: u32,
@@ -154,6 +155,7 @@ impl Shelf {
             target: newcomer.target,
             place: index,
             format: newcomer.format,
+            manner: newcomer.manner,
             named: newcomer.name.is_some(),
         });
         if let Some(name) = newcomer.name {
@@ -224,7 +226,7 @@ impl Shelf {
         }
         self.changed = true;
         let destination = match record.target {
-            Target::Shared(destination) => Some(destination),
+            Target::Shared(destination, _) => Some(destination),
             Target::V4 { .. } | Target::V6 { .. } => None,
         };
         Leaver {

@@ -103,7 +103,7 @@ pub(super) fn read(shelf: &Shelf, place: Place, now_ms: u64) -> Subscription {
         (None, None) => String::new(),
     };
     let state = match &record.target {
-        Target::Shared(destination) => State::new(destination.health.read(), now_ms),
+        Target::Shared(destination, _) => State::new(destination.health.read(), now_ms),
         Target::V4 { .. } | Target::V6 { .. } => State::Up,
     };
     let tally = shelf.page(place).tally(record.place);

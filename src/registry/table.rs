@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use crossbeam::utils::CachePadded;
 
-use crate::destination::{Destination, Format};
+use crate::destination::{Destination, Format, Manner};
 use crate::event::EventName;
 use crate::limits::CHUNK_SUBSCRIPTIONS;
 use crate::snapshot::Snapshot;
 use crate::stats::{Page, Totals};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::atomic::Ordering::Relaxed;
+use crate::wire::request::Form;
 
 /// One declared event: what raisers, reactor and registry share of it.
 #[derive(Debug)]
@@ -88,6 +89,7 @@ pub(crate) struct Record {
     /// Its tally in the chunk's page.
     pub(crate) place: u8,
     pub(crate) format: Format,
+    pub(crate) manner: Manner,
     /// Whether its identity is a name that the registry keeps, not its address.
     pub(super) named: bool,
 }
@@ -95,9 +97,17 @@ pub(crate) struct Record {
 /// Where a record's events go. Packed: a million of these should fit.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
-    V4 { ip: [u8; 4], port: u16 },
-    V6 { ip: [u8; 16], port: u16, scope: u32 },
-    Shared(Arc<Destination>),
+    V4 {
+        ip: [u8; 4],
+        port: u16,
+    },
+    V6 {
+        ip: [u8; 16],
+        port: u16,
+        scope: u32,
+    },
+    /// With the JSON form it wants, if that is one of its own.
+    Shared(Arc<Destination>, Option<Arc<Form>>),
 }
 
 const _: () = assert!(size_of::<Record>() <= 32);
@@ -131,7 +141,7 @@ impl Target {
                 0,
                 scope,
             ))),
-            Self::Shared(_) => None,
+            Self::Shared(..) => None,
         }
     }
 }

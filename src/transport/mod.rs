@@ -111,6 +111,8 @@ impl Transports {
         let Parsed {
             place,
             format,
+            form,
+            manner,
             name,
         } = parsed;
         let policy = Arc::clone(&self.policy.read().expect("no panic under this lock"));
@@ -133,6 +135,8 @@ impl Transports {
         Ok(Socket {
             route,
             format,
+            form,
+            manner,
             name,
         })
     }

@@ -154,11 +154,7 @@ pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, Strin
         printed: key.clone(),
     });
     let endpoint = Box::new(endpoint);
-    Ok(Parsed {
-        place: Place::Shared { key, endpoint },
-        format,
-        name: text,
-    })
+    Ok(Parsed::new(Place::Shared { key, endpoint }, format, text))
 }
 
 struct Route {
@@ -202,7 +198,10 @@ impl fmt::Debug for RouteOutlet {
 }
 
 impl Outlet for RouteOutlet {
-    fn deliver(&mut self, Parcel { payload, ticket }: Parcel, _: &Context<'_>) {
+    fn deliver(&mut self, parcel: Parcel, _: &Context<'_>) {
+        let Parcel {
+            payload, ticket, ..
+        } = parcel;
         let handler = Arc::clone(&self.handler);
         let run = move || match Occurrence::new(payload) {
             Some(occurrence) => {

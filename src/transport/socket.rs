@@ -1,9 +1,11 @@
 //! Socket strings: what all transports have in common of their grammar.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
 
-use crate::destination::{Endpoint, Format, Name};
+use crate::destination::{Endpoint, Format, Manner, Name};
 use crate::registry::Identity;
+use crate::wire::request::Form;
 
 /// What is wrong with a socket string, and what would be right. Never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +46,8 @@ fn without_secret(socket: &str) -> String {
 pub(crate) struct Parsed {
     pub(super) place: Place,
     pub(super) format: Format,
+    pub(super) form: Option<Arc<Form>>,
+    pub(super) manner: Manner,
     pub(super) name: Option<Name>,
 }
 
@@ -62,6 +66,17 @@ pub(super) enum Place {
 }
 
 impl Parsed {
+    /// A socket that asks for nothing but a format.
+    pub(super) fn new(place: Place, format: Format, name: Option<Name>) -> Self {
+        Self {
+            place,
+            format,
+            form: None,
+            manner: Manner::default(),
+            name,
+        }
+    }
+
     /// What makes it the same as another.
     pub(crate) fn identity(&self) -> Identity<'_> {
         match (&self.name, &self.place) {

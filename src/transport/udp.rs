@@ -21,7 +21,7 @@ use super::backlog::Backlog;
 use super::datagram;
 use super::socket::{Parsed, Place, host_and_port, split_format};
 use super::{Transports, socket};
-use crate::destination::{Context, Name, Parcel};
+use crate::destination::{Context, Manner, Name, Parcel};
 use crate::limits::{SEND_BATCH, UDP_PAYLOAD_BYTES};
 use crate::os::{Datagrams, Os, To};
 use crate::stats::{self, Outcome, Page, Reason, Ticket, Totals};
@@ -55,11 +55,7 @@ pub(super) fn parse(_: &Transports, rest: &str) -> Result<Parsed, String> {
         }
         Place::Address(_) | Place::Shared { .. } => None,
     };
-    Ok(Parsed {
-        place,
-        format,
-        name,
-    })
+    Ok(Parsed::new(place, format, name))
 }
 
 /// One datagram to send, and where to count what became of it.
@@ -222,6 +218,7 @@ impl Udp {
             let parcel = Parcel {
                 payload: letter.payload.clone(),
                 ticket,
+                manner: Manner::default(),
             };
             self.stalled.push(parcel, letter.to, cx.now);
         }

@@ -44,11 +44,7 @@ pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, Strin
         path: path.into(),
         settings: transports.settings,
     });
-    Ok(Parsed {
-        place: Place::Shared { key, endpoint },
-        format,
-        name,
-    })
+    Ok(Parsed::new(Place::Shared { key, endpoint }, format, name))
 }
 
 /// The path without empty and `.` components.
