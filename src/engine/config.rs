@@ -21,6 +21,9 @@ pub struct Config {
     pub unix_wait: Duration,
     /// How many datagrams may wait so, a receiver.
     pub unix_backlog: usize,
+    /// How long a `virtual:` group leaves a member alone that failed (OpenSIPS
+    /// `failover_timeout`).
+    pub failover_hold: Duration,
     /// Where events may be sent.
     pub policy: Policy,
 }
@@ -34,6 +37,7 @@ impl Default for Config {
             drain: Duration::from_secs(2),
             unix_wait: Duration::from_secs(5),
             unix_backlog: 1024,
+            failover_hold: Duration::from_secs(30),
             policy: Policy::default(),
         }
     }

@@ -11,11 +11,12 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::forms::Forms;
+use super::groups::{Groups, Senders};
 use super::outlets::Outlets;
 use super::shared::Raise;
 use crate::destination::{Context, Parcel};
 use crate::limits::SEND_BATCH;
-use crate::registry::{EventCell, Record, Registry, Table, Target};
+use crate::registry::{EventCell, Member, Record, Registry, Table, Target};
 use crate::stats::{Page, Reason, Ticket};
 use crate::transport::udp::{Letter, Udp};
 
@@ -24,6 +25,7 @@ use crate::transport::udp::{Letter, Udp};
 pub(super) struct Fanout {
     pub(super) udp: Udp,
     pub(super) outlets: Outlets,
+    pub(super) groups: Groups,
     /// The events, as of the last look.
     pub(super) cells: Arc<Vec<Arc<EventCell>>>,
 }
@@ -59,6 +61,25 @@ impl Fanout {
                         Target::Shared(..) => {
                             subscription.hand_over(items, &forms, &mut self.outlets, cx);
                         }
+                        Target::Group(group) => {
+                            let mut senders = Senders {
+                                udp: &mut self.udp,
+                                outlets: &mut self.outlets,
+                            };
+                            for item in items {
+                                let shape = |member: &Member| {
+                                    forms.shaped(item, member.format, member.form())
+                                };
+                                self.groups.deliver(
+                                    group,
+                                    subscription.ticket(),
+                                    forms.raised(item),
+                                    shape,
+                                    &mut senders,
+                                    cx,
+                                );
+                            }
+                        }
                         Target::V4 { .. } | Target::V6 { .. } => {
                             subscription.post(items, &forms, &mut letters, &mut self.udp, cx);
                         }
@@ -68,6 +89,26 @@ impl Fanout {
         }
         self.udp.send(&letters, cx);
         self.outlets.flush(cx);
+    }
+
+    /// Passes on what members of groups gave back, until none does.
+    pub(super) fn pass_on(&mut self, cx: &Context<'_>) {
+        let mut senders = Senders {
+            udp: &mut self.udp,
+            outlets: &mut self.outlets,
+        };
+        while self.groups.pass_on(&mut senders, cx) {
+            senders.outlets.flush(cx);
+        }
+    }
+
+    /// A subscription to that target ended: what waits for it is dropped.
+    pub(super) fn cancel(&mut self, target: &Target, page: &Arc<Page>, place: u8) {
+        self.groups.cancel(page, place);
+        self.udp.cancel(page, place);
+        for destination in target.destinations() {
+            self.outlets.cancel(destination, page, place);
+        }
     }
 
     /// Does what is due.
@@ -98,6 +139,7 @@ impl Fanout {
 
     /// Drops what still waits.
     pub(super) fn close(&mut self, reason: Reason) {
+        self.groups.close(reason);
         self.udp.close(reason);
         self.outlets.close(reason);
     }
@@ -159,6 +201,10 @@ impl<'a> Subscriber<'a> {
         }
     }
 
+    fn ticket(&self) -> Ticket {
+        Ticket::open(&self.cell.totals, self.page, self.record.place)
+    }
+
     /// Gives the events to the destination's outlet.
     fn hand_over(
         &self,
@@ -174,7 +220,7 @@ impl<'a> Subscriber<'a> {
         for item in items {
             let parcel = Parcel {
                 payload: forms.shaped(item, self.record.format, form.as_ref()),
-                ticket: Ticket::open(&self.cell.totals, self.page, self.record.place),
+                ticket: self.ticket(),
                 manner: self.record.manner,
             };
             outlet.deliver(parcel, cx);

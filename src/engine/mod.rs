@@ -5,6 +5,7 @@ mod control;
 mod core;
 mod fanout;
 mod forms;
+mod groups;
 mod outlets;
 mod raise;
 mod reactor;

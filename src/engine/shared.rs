@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use super::Config;
 use crate::lane::Lanes;
+use crate::os::Answer;
 use crate::parker::{Parker, Wake};
 use crate::registry::Registry;
 use crate::transport::route::Routes;
-use crate::transport::worker::Reports;
+use crate::transport::worker::{Inbox, Reports};
 use crate::transport::{Settings, Transports};
 
 /// One raised event on its way to the reactor.
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) parker: Arc<Parker<Alarm>>,
     pub(crate) transports: Transports,
     pub(crate) reports: Arc<Reports>,
+    pub(crate) answers: Arc<Inbox<Answer>>,
     /// When a shutdown stops waiting for what was raised.
     pub(crate) drain_until: OnceLock<Instant>,
     pub(crate) drain: Duration,
@@ -68,13 +70,18 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(config: Config, waker: mio::Waker) -> Self {
         let parker = Arc::new(Parker::new(Alarm(waker)));
-        let notifier = Arc::clone(&parker);
-        let reports = Arc::new(Reports::new(move || {
-            notifier.notify();
-        }));
+        let wake = |parker: &Arc<Parker<Alarm>>| {
+            let parker = Arc::clone(parker);
+            move || {
+                parker.notify();
+            }
+        };
+        let reports = Arc::new(Reports::new(wake(&parker)));
+        let answers = Arc::new(Inbox::new(wake(&parker)));
         let settings = Settings {
             unix_wait: config.unix_wait,
             unix_backlog: config.unix_backlog.max(1),
+            group_hold: config.failover_hold,
         };
         let routes = Routes::new(config.workers, Arc::clone(&reports));
         Self {
@@ -84,6 +91,7 @@ impl Shared {
             parker,
             transports: Transports::new(config.policy, settings, routes),
             reports,
+            answers,
             drain_until: OnceLock::new(),
             drain: config.drain,
         }

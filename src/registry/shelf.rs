@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::table::{Chunk, EventCell, Record, Table, Target};
-use crate::destination::{Destination, Format, Manner, Name};
+use crate::destination::{Format, Manner, Name};
 use crate::limits::CHUNK_SUBSCRIPTIONS;
 use crate::snapshot::Retired;
 use crate::stats::Page;
@@ -82,7 +82,7 @@ pub(super) struct Newcomer {
 pub(super) struct Leaver {
     pub(super) place: Place,
     pub(super) page: Arc<Page>,
-    pub(super) destination: Option<Arc<Destination>>,
+    pub(super) target: Target,
 }
 
 /// All subscriptions of one event, as their writer sees them.
@@ -225,14 +225,10 @@ impl Shelf {
             self.entries[number][usize::from(moved)].position = position;
         }
         self.changed = true;
-        let destination = match record.target {
-            Target::Shared(destination, _) => Some(destination),
-            Target::V4 { .. } | Target::V6 { .. } => None,
-        };
         Leaver {
             place,
             page,
-            destination,
+            target: record.target,
         }
     }
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use crossbeam::utils::CachePadded;
 
+use super::group::Group;
+use super::subscription::State;
 use crate::destination::{Destination, Format, Manner};
 use crate::event::EventName;
 use crate::limits::CHUNK_SUBSCRIPTIONS;
@@ -108,6 +110,7 @@ pub(crate) enum Target {
     },
     /// With the JSON form it wants, if that is one of its own.
     Shared(Arc<Destination>, Option<Arc<Form>>),
+    Group(Arc<Group>),
 }
 
 const _: () = assert!(size_of::<Record>() <= 32);
@@ -141,7 +144,33 @@ impl Target {
                 0,
                 scope,
             ))),
-            Self::Shared(..) => None,
+            Self::Shared(..) | Self::Group(_) => None,
+        }
+    }
+
+    /// The destinations with state that it leads to.
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = &Arc<Destination>> {
+        let own = match self {
+            Self::Shared(destination, _) => Some(destination),
+            Self::V4 { .. } | Self::V6 { .. } | Self::Group(_) => None,
+        };
+        let members = match self {
+            Self::Group(group) => &group.members[..],
+            Self::V4 { .. } | Self::V6 { .. } | Self::Shared(..) => &[],
+        };
+        let members = members.iter().filter_map(|member| match &member.target {
+            Self::Shared(destination, _) => Some(destination),
+            Self::V4 { .. } | Self::V6 { .. } | Self::Group(_) => None,
+        });
+        own.into_iter().chain(members)
+    }
+
+    /// How what it leads to does.
+    pub(super) fn state(&self, now_ms: u64) -> State {
+        match self {
+            Self::V4 { .. } | Self::V6 { .. } => State::Up,
+            Self::Shared(destination, _) => State::new(destination.health.read(), now_ms),
+            Self::Group(group) => group.state(now_ms),
         }
     }
 }

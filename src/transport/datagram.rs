@@ -18,7 +18,11 @@ pub(super) fn reason(error: &io::Error) -> Reason {
         Some(Errno::CONNREFUSED | Errno::CONNRESET | Errno::PIPE | Errno::NOTCONN) => {
             Reason::Refused
         }
-        Some(Errno::NOENT | Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN) => {
+        Some(Errno::NOENT
+            | Errno::NETUNREACH
+            | Errno::HOSTUNREACH
+            | Errno::NETDOWN
+            | Errno::TIMEDOUT) => {
             Reason::Unreachable
         }
         _ => Reason::Other,

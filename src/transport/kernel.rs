@@ -1,23 +1,27 @@
 //! The real kernel behind the seam: non-blocking sockets, many datagrams a system call.
 
-use std::io::{self, IoSlice};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram as StdUnixDatagram;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mio::event::Source;
-use mio::net::{UdpSocket, UnixDatagram};
+use mio::net::{TcpStream, UdpSocket, UnixDatagram};
 use mio::{Interest, Registry, Token};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
 use rustix::io::Errno;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg, sockopt};
 use smallvec::SmallVec;
 
+use super::resolve::Lookups;
+use super::worker::Inbox;
 use crate::limits::SEND_BATCH;
-use crate::os::{Datagrams, Os, To};
+use crate::os::{Answer, Datagrams, Os, Stream, To, Upkeep};
 
 /// The token of the UDP sockets; destinations count from 0.
 pub(crate) const UDP: Token = Token(usize::MAX - 1);
@@ -29,12 +33,28 @@ const UNIX_BUFFER: usize = 512 << 10;
 
 /// Opens real sockets and registers them with the reactor's poll.
 #[derive(Debug)]
-pub(crate) struct Kernel(pub(crate) Registry);
+pub(crate) struct Kernel {
+    registry: Registry,
+    lookups: Lookups,
+    answers: Arc<Inbox<Answer>>,
+}
+
+impl Kernel {
+    /// Answers of name servers go to `answers`.
+    pub(crate) fn new(registry: Registry, answers: Arc<Inbox<Answer>>) -> Self {
+        Self {
+            registry,
+            lookups: Lookups::default(),
+            answers,
+        }
+    }
+}
 
 impl Os for Kernel {
     fn udp(&self, like: SocketAddr) -> io::Result<Box<dyn Datagrams>> {
         let mut socket = UdpSocket::bind(any(like))?;
-        self.0.register(&mut socket, UDP, Interest::WRITABLE)?;
+        self.registry
+            .register(&mut socket, UDP, Interest::WRITABLE)?;
         Ok(widened(socket, UDP_BUFFER))
     }
 
@@ -49,9 +69,107 @@ impl Os for Kernel {
         socket.set_nonblocking(true)?;
         socket.connect(path)?;
         let mut socket = UnixDatagram::from_std(socket);
-        self.0
+        self.registry
             .register(&mut socket, Token(destination as usize), Interest::WRITABLE)?;
         Ok(widened(socket, UNIX_BUFFER))
+    }
+
+    fn tcp_to(
+        &self,
+        to: SocketAddr,
+        destination: u32,
+        upkeep: &Upkeep,
+    ) -> io::Result<Box<dyn Stream>> {
+        let mut socket = TcpStream::connect(to)?;
+        keep(&socket, upkeep)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.registry
+            .register(&mut socket, Token(destination as usize), interest)?;
+        Ok(Box::new(Connection(socket)))
+    }
+
+    fn look_up(&self, host: &Arc<str>, port: u16, destination: u32) {
+        let (name, answers) = (Arc::clone(host), Arc::clone(&self.answers));
+        let answer = move |addresses| Answer {
+            destination,
+            host: name,
+            port,
+            addresses,
+        };
+        let (refused, found) = (answer.clone(), Arc::clone(&answers));
+        let tell = move |addresses| found.push(answer(addresses));
+        if let Err(problem) = self.lookups.start(host, port, tell) {
+            answers.push(refused(Err(problem)));
+        }
+    }
+}
+
+/// Tells the kernel how to keep a connection: no waiting for more to send (Nagle), and an end to
+/// it when the other side is gone without a word (RFC 1122, RFC 5482).
+fn keep(socket: &TcpStream, upkeep: &Upkeep) -> io::Result<()> {
+    /// Asked so often before it counts as gone.
+    const PROBES: u32 = 3;
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, upkeep.idle)?;
+    sockopt::set_tcp_keepcnt(socket, PROBES)?;
+    let between = upkeep.silence.saturating_sub(upkeep.idle) / PROBES;
+    sockopt::set_tcp_keepintvl(socket, between.max(Duration::from_secs(1)))?;
+    let silence_ms = u32::try_from(upkeep.silence.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(socket, silence_ms)?;
+    if let Some(bytes) = upkeep.send_buffer {
+        sockopt::set_socket_send_buffer_size(socket, bytes)?;
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Connection(TcpStream);
+
+impl Stream for Connection {
+    fn is_open(&mut self) -> io::Result<bool> {
+        if let Some(error) = self.0.take_error()? {
+            return Err(error);
+        }
+        match self.0.peer_addr() {
+            // A local port without a listener can answer itself, if the kernel chose it as ours.
+            Ok(peer) if self.0.local_addr().is_ok_and(|own| own == peer) => {
+                Err(Errno::CONNREFUSED.into())
+            }
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        again(|| self.0.write_vectored(pieces))
+    }
+
+    fn flush(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        again(|| self.0.read(room))
+    }
+
+    fn finish(&mut self) {
+        // What was not read would make the kernel break the connection instead of ending it.
+        let mut rest = [0; 4096];
+        while matches!(self.read(&mut rest), Ok(1..)) {}
+        // It may be broken already.
+        drop(self.0.shutdown(Shutdown::Write));
+    }
+}
+
+/// Does it again when a signal came between.
+fn again(mut act: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match act() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod backlog;
 mod datagram;
+mod group;
 pub(crate) mod kernel;
 mod policy;
 mod resolve;
@@ -22,27 +23,31 @@ pub use route::Occurrence;
 pub(crate) use socket::Parsed;
 pub use socket::SocketError;
 
-use std::sync::{Arc, RwLock};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
+use policy::Gate;
 use resolve::Lookups;
 use route::Routes;
-use socket::Place;
+use socket::{At, Place};
 
 /// What the transports know: the policy, and the in-process routes.
 #[derive(Debug)]
 pub(crate) struct Transports {
-    policy: RwLock<Arc<Policy>>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) settings: Settings,
     pub(crate) routes: Routes,
     lookups: Lookups,
 }
 
 /// What the transports were told at the start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) unix_wait: std::time::Duration,
     pub(crate) unix_backlog: usize,
+    /// How long a group leaves a member alone that failed.
+    pub(crate) group_hold: std::time::Duration,
 }
 
 /// Reads what follows a scheme.
@@ -53,13 +58,13 @@ const SCHEMES: &[(&str, Parse)] = &[
     ("udp", udp::parse),
     ("unix", unix::parse),
     ("route", route::parse),
+    ("virtual", group::parse),
 ];
 
-/// Schemes of OpenSIPS that this build does not carry.
+/// Schemes that other builds carry, and those of OpenSIPS that none does.
 const ELSEWHERE: &[&str] = &[
     "tcp",
     "flatstore",
-    "virtual",
     "xmlrpc",
     "rabbitmq",
     "kafka",
@@ -70,7 +75,7 @@ const ELSEWHERE: &[&str] = &[
 impl Transports {
     pub(crate) fn new(policy: Policy, settings: Settings, routes: Routes) -> Self {
         Self {
-            policy: RwLock::new(Arc::new(policy)),
+            gate: Arc::new(Gate::new(policy)),
             settings,
             routes,
             lookups: Lookups::default(),
@@ -108,6 +113,11 @@ impl Transports {
     /// Looks up the host, if there is one, and asks the policy. May wait for a name server, up to
     /// [`RESOLVE_TIME`](crate::limits::RESOLVE_TIME).
     pub(crate) fn resolve(&self, text: &str, parsed: Parsed) -> Result<Socket, SocketError> {
+        self.look_up(parsed)
+            .map_err(|problem| SocketError::new(text, problem))
+    }
+
+    fn look_up(&self, parsed: Parsed) -> Result<Socket, String> {
         let Parsed {
             place,
             format,
@@ -115,22 +125,21 @@ impl Transports {
             manner,
             name,
         } = parsed;
-        let policy = Arc::clone(&self.policy.read().expect("no panic under this lock"));
-        let refuse = |problem| SocketError::new(text, problem);
         let route = match place {
-            Place::Address(address) => {
-                policy.check(address).map_err(refuse)?;
-                Route::Udp(address)
+            Place::At(at) => Route::Udp(self.check(&at)?),
+            Place::Shared { key, at, endpoint } => {
+                at.map(|at| self.check(&at)).transpose()?;
+                endpoint.prepare()?;
+                Route::Shared { key, endpoint }
             }
-            Place::Host { host, port } => {
-                let addresses = self.lookups.run(&host, port).map_err(refuse)?;
-                // Every answer must be allowed: a name server must not choose for us.
-                for &address in &addresses {
-                    policy.check(address).map_err(refuse)?;
-                }
-                Route::Udp(addresses[0])
-            }
-            Place::Shared { key, endpoint } => Route::Shared { key, endpoint },
+            Place::Group { strategy, members } => Route::Group {
+                strategy,
+                members: members
+                    .into_iter()
+                    .map(|member| self.look_up(member))
+                    .collect::<Result<_, _>>()?,
+                hold: self.settings.group_hold,
+            },
         };
         Ok(Socket {
             route,
@@ -141,8 +150,21 @@ impl Transports {
         })
     }
 
+    /// The first address of a host, all of which must be allowed.
+    fn check(&self, at: &At) -> Result<SocketAddr, String> {
+        let addresses = match at {
+            At::Address(address) => vec![*address],
+            At::Host { host, port } => self.lookups.run(host, *port)?,
+        };
+        self.gate.check(&addresses)?;
+        addresses
+            .first()
+            .copied()
+            .ok_or_else(|| format!("{at} has no address"))
+    }
+
     pub(crate) fn set_policy(&self, policy: Policy) {
-        *self.policy.write().expect("no panic under this lock") = Arc::new(policy);
+        self.gate.replace(policy);
     }
 }
 

@@ -154,7 +154,7 @@ pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, Strin
         printed: key.clone(),
     });
     let endpoint = Box::new(endpoint);
-    Ok(Parsed::new(Place::Shared { key, endpoint }, format, text))
+    Ok(Parsed::new(Place::local(key, endpoint), format, text))
 }
 
 struct Route {

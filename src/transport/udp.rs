@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use super::backlog::Backlog;
 use super::datagram;
-use super::socket::{Parsed, Place, host_and_port, split_format};
+use super::socket::{At, Parsed, Place, host_and_port, split_format};
 use super::{Transports, socket};
 use crate::destination::{Context, Manner, Name, Parcel};
 use crate::limits::{SEND_BATCH, UDP_PAYLOAD_BYTES};
@@ -43,19 +43,19 @@ const STALLED_RETRY: Duration = Duration::from_millis(1);
 /// Reads what follows `udp:`.
 pub(super) fn parse(_: &Transports, rest: &str) -> Result<Parsed, String> {
     let (rest, format) = split_format(rest)?;
-    let place = host_and_port(rest)?;
-    let name = match &place {
-        Place::Host { host, port } => {
+    let at = host_and_port(rest)?;
+    let name = match &at {
+        At::Host { .. } => {
             let suffix = socket::format_suffix(format);
-            let text = format!("udp:{host}:{port}{suffix}").into_boxed_str();
+            let text = format!("udp:{at}{suffix}").into_boxed_str();
             Some(Name {
                 identity: text.clone(),
                 printed: text,
             })
         }
-        Place::Address(_) | Place::Shared { .. } => None,
+        At::Address(_) => None,
     };
-    Ok(Parsed::new(place, format, name))
+    Ok(Parsed::new(Place::At(at), format, name))
 }
 
 /// One datagram to send, and where to count what became of it.
@@ -136,6 +136,31 @@ impl Udp {
                 0 => rest = &rest[self.stall(rest, cx)..],
                 _ => rest = &rest[taken..],
             }
+        }
+    }
+
+    /// Sends one datagram for a group. Where another member would take it, through a socket
+    /// connected to its receiver: there the kernel tells that nobody received the one before.
+    pub(crate) fn post(&mut self, parcel: Parcel, to: SocketAddr, cx: &Context<'_>) {
+        if parcel.payload.len() > UDP_PAYLOAD_BYTES {
+            return parcel.ticket.dropped(Reason::TooBig);
+        }
+        if !self.stalled.is_empty() {
+            return self.stalled.push(parcel, to, cx.now);
+        }
+        let connected = parcel.ticket.is_urgent() && self.connect(to, cx);
+        let sent = match (connected, self.unconnected(to.is_ipv6())) {
+            (true, _) => self.connected[&to].send(&[(To::Connected, &parcel.payload)]),
+            (false, Some(socket)) => socket.send(&[(To::Address(to), &parcel.payload)]),
+            (false, None) => Err(Errno::NETUNREACH.into()),
+        };
+        match sent {
+            Ok(_) => parcel.ticket.settle(Outcome::Delivered),
+            Err(error) if datagram::is_full(&error) => {
+                self.retry_at = Some(cx.now + STALLED_RETRY);
+                self.stalled.push(parcel, to, cx.now);
+            }
+            Err(error) => parcel.ticket.settle(datagram::failed(&error)),
         }
     }
 
