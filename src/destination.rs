@@ -17,8 +17,8 @@ use bytes::Bytes;
 use crate::os::{Answer, Os};
 use crate::stats::{Outcome, Page, Reason, Ticket};
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::sync::{Mutex, MutexGuard};
 use crate::sync::atomic::{AtomicI32, AtomicU8, AtomicU64};
+use crate::sync::{Mutex, MutexGuard};
 use crate::wire::request::Form;
 
 /// The form in which a subscriber wants its payload.

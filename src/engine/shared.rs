@@ -1,5 +1,6 @@
 //! What the handles, the raising threads, the reactor and the control thread share.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,9 @@ impl Shared {
             unix_wait: config.unix_wait,
             unix_backlog: config.unix_backlog.max(1),
             group_hold: config.failover_hold,
+            tcp: Arc::new(config.tcp),
+            // Each hasher of the standard library has keys of its own.
+            seed: RandomState::new().hash_one(0),
         };
         let routes = Routes::new(config.workers, Arc::clone(&reports));
         Self {

@@ -238,4 +238,3 @@ fn lifetime(now_ms: u64, expire: Expire) -> (u32, u32) {
         Expire::Never => (NEVER, 0),
     }
 }
-

@@ -144,7 +144,10 @@ mod tests {
         let returned = returns.pop().unwrap();
         assert_eq!((returned.parcel, returned.member), (7, 1));
         assert_eq!(returned.outcome, Outcome::Dropped(Reason::Refused, 0));
-        assert_eq!((totals.in_flight.get(), totals.dropped.read().total()), (1, 0));
+        assert_eq!(
+            (totals.in_flight.get(), totals.dropped.read().total()),
+            (1, 0)
+        );
         owner.settle(Outcome::Delivered);
         assert_eq!((totals.in_flight.get(), totals.delivered.get()), (0, 1));
         assert!(returns.pop().is_none());

@@ -32,9 +32,7 @@ pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, Strin
         members.push(member);
     }
     if members.is_empty() {
-        return Err(format!(
-            "no members; write virtual:{spelt} socket socket …"
-        ));
+        return Err(format!("no members; write virtual:{spelt} socket socket …"));
     }
     let name = Name {
         identity: identity.into(),

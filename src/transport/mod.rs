@@ -14,6 +14,7 @@ mod policy;
 mod resolve;
 pub(crate) mod route;
 mod socket;
+mod tcp;
 pub(crate) mod udp;
 mod unix;
 pub(crate) mod worker;
@@ -22,6 +23,7 @@ pub use policy::Policy;
 pub use route::Occurrence;
 pub(crate) use socket::Parsed;
 pub use socket::SocketError;
+pub use tcp::Tcp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,6 +50,9 @@ pub(crate) struct Settings {
     pub(crate) unix_backlog: usize,
     /// How long a group leaves a member alone that failed.
     pub(crate) group_hold: std::time::Duration,
+    pub(crate) tcp: Arc<Tcp>,
+    /// Of the random pauses between attempts.
+    pub(crate) seed: u64,
 }
 
 /// Reads what follows a scheme.
@@ -57,13 +62,17 @@ type Parse = fn(&Transports, &str) -> Result<Parsed, String>;
 const SCHEMES: &[(&str, Parse)] = &[
     ("udp", udp::parse),
     ("unix", unix::parse),
+    ("tcp", tcp::parse),
+    #[cfg(feature = "tls")]
+    ("tls", tcp::parse_tls),
     ("route", route::parse),
     ("virtual", group::parse),
 ];
 
 /// Schemes that other builds carry, and those of OpenSIPS that none does.
 const ELSEWHERE: &[&str] = &[
-    "tcp",
+    #[cfg(not(feature = "tls"))]
+    "tls",
     "flatstore",
     "xmlrpc",
     "rabbitmq",

@@ -54,10 +54,7 @@ impl Lookups {
     }
 }
 
-fn sorted(
-    host: &str,
-    answer: std::io::Result<Vec<SocketAddr>>,
-) -> Result<Vec<SocketAddr>, String> {
+fn sorted(host: &str, answer: std::io::Result<Vec<SocketAddr>>) -> Result<Vec<SocketAddr>, String> {
     let mut addresses = answer.map_err(|error| format!("cannot look up {host:?}: {error}"))?;
     addresses.sort_by_key(SocketAddr::is_ipv6);
     match addresses.is_empty() {

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::Transports;
 use super::backlog::Backlog;
 use super::datagram;
 use super::socket::{Parsed, Place, format_suffix, split_format};
-use super::Transports;
 use crate::destination::{Context, Destination, Endpoint, Name, Outlet, Parcel};
 use crate::limits::{SEND_BATCH, UNIX_PATH_BYTES};
 use crate::os::{Datagrams, To};
