@@ -91,6 +91,7 @@ pub(crate) enum Route {
     },
     /// Several sockets, none of them a group.
     Group {
+        key: Box<str>,
         strategy: Strategy,
         members: Vec<Socket>,
         /// How long a member that failed is left alone.

@@ -21,7 +21,9 @@ use crate::transport::udp::Udp;
 pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
     lanes: Consumer<Raise>,
+    /// Drained events; those before `served` have been fanned out.
     batch: Vec<Raise>,
+    served: usize,
     fanout: Fanout,
     /// Subscriptions that ended while events were under way to them.
     retiring: Vec<Retirement>,
@@ -34,6 +36,7 @@ impl Core {
             shared,
             lanes: Consumer::default(),
             batch: Vec::with_capacity(DRAIN_EVENTS),
+            served: 0,
             fanout: Fanout {
                 udp,
                 outlets: Outlets::default(),
@@ -49,20 +52,22 @@ impl Core {
         let cx = context(&self.shared, now, os);
         self.let_go(&cx);
         let reported = self.settle_reports(&cx);
-        let batch = &mut self.batch;
-        self.lanes
-            .drain(&self.shared.lanes, DRAIN_EVENTS, |raise| batch.push(raise));
-        self.fanout.run(&self.batch, &self.shared.registry, &cx);
+        if self.batch.is_empty() {
+            let batch = &mut self.batch;
+            self.lanes
+                .drain(&self.shared.lanes, DRAIN_EVENTS, |raise| batch.push(raise));
+        }
+        let unserved = &self.batch[self.served..];
+        let served = self.fanout.run(unserved, &self.shared.registry, &cx);
+        self.served += served;
+        if self.served == self.batch.len() {
+            // At once: a payload kept here would keep its block of the arena.
+            self.batch.clear();
+            self.served = 0;
+        }
         self.fanout.tick(&cx);
         self.fanout.pass_on(&cx);
-        let drained = !self.batch.is_empty();
-        self.batch.clear();
-        drained || reported
-    }
-
-    /// The UDP sockets have room again.
-    pub(super) fn udp_ready(&mut self, now: Instant, os: &dyn Os) {
-        self.fanout.udp.resume(&context(&self.shared, now, os));
+        served > 0 || reported
     }
 
     /// The destination's socket is ready.
@@ -120,6 +125,9 @@ impl Core {
                 .dropped_before
                 .add(Reason::Shutdown, 1);
         };
+        self.batch.drain(self.served..).for_each(count);
+        self.served = 0;
+        self.batch.clear();
         while self.lanes.drain(&self.shared.lanes, DRAIN_EVENTS, count) > 0 {}
         self.fanout.close(Reason::Shutdown);
         self.let_go(&cx);

@@ -15,7 +15,7 @@ use super::groups::{Groups, Senders};
 use super::outlets::Outlets;
 use super::shared::Raise;
 use crate::destination::{Context, Parcel};
-use crate::limits::SEND_BATCH;
+use crate::limits::{SEND_BATCH, TURN_MATCHES};
 use crate::registry::{EventCell, Member, Record, Registry, Table, Target};
 use crate::stats::{Page, Reason, Ticket};
 use crate::transport::udp::{Letter, Udp};
@@ -38,18 +38,18 @@ struct Run {
 }
 
 impl Fanout {
-    /// Sends the batch.
-    pub(super) fn run(&mut self, batch: &[Raise], registry: &Registry, cx: &Context<'_>) {
-        if batch.is_empty() {
-            return;
-        }
+    /// Sends the first events of the batch: as many as make one turn's work. Says how many.
+    pub(super) fn run(&mut self, batch: &[Raise], registry: &Registry, cx: &Context<'_>) -> usize {
         let runs = self.runs(batch, registry);
-        let forms = Forms::new(batch);
+        let Some(served) = runs.last().map(|run| run.items.end) else {
+            return 0;
+        };
+        let forms = Forms::new(&batch[..served]);
         let mut letters: SmallVec<[Letter<'_>; SEND_BATCH]> = SmallVec::new();
         for run in &runs {
             let cell = &self.cells[run.event as usize];
             cell.totals.fanned_out.add(run.items.len() as u64);
-            for chunk in &run.table.chunks {
+            for chunk in run.table.chunks() {
                 for record in &chunk.records {
                     let subscription = Subscriber {
                         record,
@@ -89,6 +89,7 @@ impl Fanout {
         }
         self.udp.send(&letters, cx);
         self.outlets.flush(cx);
+        served
     }
 
     /// Passes on what members of groups gave back, until none does.
@@ -144,16 +145,25 @@ impl Fanout {
         self.outlets.close(reason);
     }
 
+    /// The events of one turn, by kind, each matched against one table.
     fn runs(&mut self, batch: &[Raise], registry: &Registry) -> SmallVec<[Run; 8]> {
         let mut runs: SmallVec<[Run; 8]> = SmallVec::new();
+        let mut matches = 0;
         for (item, raise) in batch.iter().enumerate() {
+            if matches >= TURN_MATCHES {
+                break;
+            }
             match runs.last_mut() {
-                Some(run) if run.event == raise.event => run.items.end = item + 1,
+                Some(run) if run.event == raise.event => {
+                    run.items.end = item + 1;
+                    matches += run.table.subscriptions;
+                }
                 _ => {
                     if self.cells.len() <= raise.event as usize {
                         self.cells = registry.cells();
                     }
                     let table = self.cells[raise.event as usize].table.load();
+                    matches += table.subscriptions;
                     runs.push(Run {
                         items: item..item + 1,
                         event: raise.event,

@@ -8,7 +8,7 @@ use mio::{Events, Poll, Token};
 
 use super::core::Core;
 use super::shared::Shared;
-use crate::transport::kernel::{Kernel, UDP};
+use crate::transport::kernel::Kernel;
 
 /// The token of a wake; destinations count from 0.
 pub(super) const WAKE: Token = Token(usize::MAX);
@@ -29,7 +29,8 @@ const TURNS: u32 = 64;
 
 impl Reactor {
     pub(super) fn new(shared: Arc<Shared>, poll: Poll) -> io::Result<Self> {
-        let kernel = Kernel::new(poll.registry().try_clone()?, Arc::clone(&shared.answers));
+        let registry = Arc::new(poll.registry().try_clone()?);
+        let kernel = Kernel::new(registry, Arc::clone(&shared.answers));
         Ok(Self {
             core: Core::new(shared, &kernel)?,
             poll,
@@ -93,7 +94,6 @@ impl Reactor {
         for readiness in events {
             match readiness.token() {
                 WAKE => {}
-                UDP => self.core.udp_ready(now, &self.kernel),
                 Token(id) => self.core.ready(id, now, &self.kernel),
             }
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::Config;
+use super::{Config, FOREVER};
 use crate::lane::Lanes;
 use crate::os::Answer;
 use crate::parker::{Parker, Wake};
@@ -80,7 +80,7 @@ impl Shared {
         let reports = Arc::new(Reports::new(wake(&parker)));
         let answers = Arc::new(Inbox::new(wake(&parker)));
         let settings = Settings {
-            unix_wait: config.unix_wait,
+            unix_wait: config.unix_wait.min(FOREVER),
             unix_backlog: config.unix_backlog.max(1),
             group_hold: config.failover_hold,
             tcp: Arc::new(config.tcp),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam::queue::SegQueue;
 
 use super::group::{Group, Member};
-use super::shelf::{Leaver, NEVER, Newcomer, Place, Shelf};
+use super::shelf::{LAST, Leaver, NEVER, Newcomer, Place, Shelf};
 use super::table::{EventCell, Target};
 use super::{Change, Changed, Expire, Identity, Released, Retirement, SLICE_MS};
 use crate::destination::{Destination, Endpoint, Health, Name, Route, Socket};
@@ -61,7 +61,7 @@ impl Book {
     pub(super) fn change(
         &mut self,
         now_ms: u64,
-        change: Change<'_>,
+        change: Change,
         leavers: &mut Vec<Retirement>,
     ) -> Changed {
         match change {
@@ -71,7 +71,7 @@ impl Book {
                 expire,
             } => self.subscribe(event, socket, lifetime(now_ms, expire)),
             Change::Unsubscribe { event, identity } => {
-                match self.shelves[event as usize].find(identity) {
+                match self.shelves[event as usize].find(&identity) {
                     Some(place) => {
                         self.remove(event, place, leavers);
                         Changed::Unsubscribed
@@ -91,12 +91,14 @@ impl Book {
             name,
         } = socket;
         let shelf = &mut self.shelves[event as usize];
-        let known = match (&name, &route) {
-            (Some(name), _) => shelf.find(Identity::Name(&name.identity)),
-            (None, Route::Udp(address)) => shelf.find(Identity::Address(*address, format)),
-            (None, Route::Shared { .. } | Route::Group { .. }) => None,
+        let identity = match (&name, &route) {
+            (Some(name), _) => Identity::Name(name.identity.clone()),
+            (None, Route::Udp(address)) => Identity::Address(*address, format),
+            (None, Route::Shared { key, .. } | Route::Group { key, .. }) => {
+                Identity::Name(key.clone())
+            }
         };
-        if let Some(place) = known {
+        if let Some(place) = shelf.find(&identity) {
             shelf.renew(place, slice, secs);
             if let Route::Udp(address) = route {
                 shelf.redirect(place, address.into());
@@ -130,25 +132,27 @@ impl Book {
         form: Option<Arc<Form>>,
         name: Option<Name>,
     ) -> (Target, Option<Name>) {
+        let named = |key: &Box<str>| Name {
+            identity: key.clone(),
+            printed: key.clone(),
+        };
         match route {
             Route::Udp(address) => (Target::from(address), name),
             Route::Shared { key, endpoint } => {
-                let printed = || Name {
-                    identity: key.clone(),
-                    printed: key.clone(),
-                };
-                let name = name.unwrap_or_else(printed);
+                let name = name.unwrap_or_else(|| named(&key));
                 (Target::Shared(self.lodge(key, endpoint), form), Some(name))
             }
             Route::Group {
+                key,
                 strategy,
                 members,
                 hold,
             } => {
+                let name = name.unwrap_or_else(|| named(&key));
                 let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX / 2);
                 let members = members.into_iter().map(|member| self.member(member));
                 let group = Group::new(strategy, members.collect(), hold_ms);
-                (Target::Group(Arc::new(group)), name)
+                (Target::Group(Arc::new(group)), Some(name))
             }
         }
     }
@@ -233,7 +237,7 @@ fn lifetime(now_ms: u64, expire: Expire) -> (u32, u32) {
     match expire {
         Expire::AfterSecs(secs) => {
             let end = (now_ms + u64::from(secs) * 1000).div_ceil(SLICE_MS);
-            (u32::try_from(end).unwrap_or(NEVER - 1), secs)
+            (u32::try_from(end).unwrap_or(LAST).min(LAST), secs)
         }
         Expire::Never => (NEVER, 0),
     }

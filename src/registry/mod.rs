@@ -28,7 +28,7 @@ use crate::snapshot::Snapshot;
 use crate::stats::Page;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use book::Book;
-use shelf::{NEVER, Place, Shelf};
+use shelf::{LAST, NEVER, Place, Shelf};
 
 /// Subscriptions end at the next multiple of this, in milliseconds of the engine's clock.
 const SLICE_MS: u64 = 250;
@@ -50,7 +50,7 @@ pub(crate) struct Registry {
 
 /// A change of the subscriptions of one event.
 #[derive(Debug)]
-pub(crate) enum Change<'a> {
+pub(crate) enum Change {
     Subscribe {
         event: u32,
         socket: Socket,
@@ -58,7 +58,7 @@ pub(crate) enum Change<'a> {
     },
     Unsubscribe {
         event: u32,
-        identity: Identity<'a>,
+        identity: Identity,
     },
 }
 
@@ -153,10 +153,10 @@ impl Registry {
 
     /// Carries out the changes and publishes them together: when this returns, every raise that
     /// begins later meets them.
-    pub(crate) fn apply<'a>(
+    pub(crate) fn apply(
         &self,
         now_ms: u64,
-        changes: impl IntoIterator<Item = Change<'a>>,
+        changes: impl IntoIterator<Item = Change>,
     ) -> Vec<Changed> {
         let mut book = self.lock();
         book.take_back(&self.released);
@@ -262,6 +262,14 @@ impl Registry {
         list
     }
 
+    /// The subscription of that identity.
+    pub(crate) fn get(&self, now_ms: u64, event: u32, identity: &Identity) -> Option<Subscription> {
+        let book = self.lock();
+        let shelf = book.shelves.get(event as usize)?;
+        let place = shelf.find(identity)?;
+        Some(subscription::read(shelf, place, now_ms))
+    }
+
     /// How many subscriptions there are.
     pub(crate) fn len(&self) -> usize {
         self.lock().subscriptions
@@ -297,7 +305,7 @@ impl Registry {
 }
 
 fn slice_started_by(now_ms: u64) -> u32 {
-    u32::try_from(now_ms / SLICE_MS).unwrap_or(NEVER - 1)
+    u32::try_from(now_ms / SLICE_MS).unwrap_or(LAST)
 }
 
 /// Milliseconds left until the slice ends a subscription.

@@ -2,7 +2,7 @@
 
 use super::group::MemberState;
 use super::left_ms;
-use super::shelf::{NEVER, Place, Shelf};
+use super::shelf::{LAST, NEVER, Place, Shelf};
 use crate::destination::{HealthNow, udp_text};
 use crate::registry::Target;
 use crate::stats::Drops;
@@ -94,9 +94,12 @@ pub(super) fn read(shelf: &Shelf, place: Place, now_ms: u64) -> Subscription {
     let (expire, ttl_secs) = match entry.slice {
         NEVER => (Expire::Never, None),
         slice => {
-            let ttl = left_ms(slice, now_ms)
-                .div_ceil(1000)
-                .min(u64::from(entry.expire_secs));
+            let left = match slice {
+                // Ends later than the clock of slices can tell: decades from now.
+                LAST => u64::MAX,
+                slice => left_ms(slice, now_ms).div_ceil(1000),
+            };
+            let ttl = left.min(u64::from(entry.expire_secs));
             (Expire::AfterSecs(entry.expire_secs), Some(ttl as u32))
         }
     };

@@ -38,7 +38,11 @@ pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, Strin
         identity: identity.into(),
         printed: printed.into(),
     };
-    let place = Place::Group { strategy, members };
+    let place = Place::Group {
+        key: name.identity.clone(),
+        strategy,
+        members,
+    };
     Ok(Parsed::new(place, Format::Json, Some(name)))
 }
 

@@ -1,5 +1,6 @@
 //! The real kernel behind the seam: non-blocking sockets, many datagrams a system call.
 
+use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::AsFd;
@@ -23,27 +24,25 @@ use super::worker::Inbox;
 use crate::limits::SEND_BATCH;
 use crate::os::{Answer, Datagrams, Os, Stream, To, Upkeep};
 
-/// The token of the UDP sockets; destinations count from 0.
-pub(crate) const UDP: Token = Token(usize::MAX - 1);
-
 /// Asked of the kernel for each UDP socket, in bytes.
 const UDP_BUFFER: usize = 4 << 20;
 /// For each UNIX socket: it limits the size of one datagram.
 const UNIX_BUFFER: usize = 512 << 10;
 
-/// Opens real sockets and registers them with the reactor's poll.
+/// Opens real sockets.
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    registry: Registry,
+    /// Where sockets are watched.
+    poll: Arc<Registry>,
     lookups: Lookups,
     answers: Arc<Inbox<Answer>>,
 }
 
 impl Kernel {
     /// Answers of name servers go to `answers`.
-    pub(crate) fn new(registry: Registry, answers: Arc<Inbox<Answer>>) -> Self {
+    pub(crate) fn new(poll: Arc<Registry>, answers: Arc<Inbox<Answer>>) -> Self {
         Self {
-            registry,
+            poll,
             lookups: Lookups::default(),
             answers,
         }
@@ -52,26 +51,29 @@ impl Kernel {
 
 impl Os for Kernel {
     fn udp(&self, like: SocketAddr) -> io::Result<Box<dyn Datagrams>> {
-        let mut socket = UdpSocket::bind(any(like))?;
-        self.registry
-            .register(&mut socket, UDP, Interest::WRITABLE)?;
-        Ok(widened(socket, UDP_BUFFER))
+        Ok(opened(UdpSocket::bind(any(like))?, UDP_BUFFER, None))
     }
 
     fn udp_to(&self, to: SocketAddr) -> io::Result<Box<dyn Datagrams>> {
         let socket = UdpSocket::bind(any(to))?;
         socket.connect(to)?;
-        Ok(widened(socket, UDP_BUFFER))
+        Ok(opened(socket, UDP_BUFFER, None))
     }
 
     fn unix_to(&self, path: &Path, destination: u32) -> io::Result<Box<dyn Datagrams>> {
         let socket = StdUnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
         socket.connect(path)?;
-        let mut socket = UnixDatagram::from_std(socket);
-        self.registry
-            .register(&mut socket, Token(destination as usize), Interest::WRITABLE)?;
-        Ok(widened(socket, UNIX_BUFFER))
+        let watch = Watch {
+            poll: Arc::clone(&self.poll),
+            token: Token(destination as usize),
+            on: false,
+        };
+        Ok(opened(
+            UnixDatagram::from_std(socket),
+            UNIX_BUFFER,
+            Some(watch),
+        ))
     }
 
     fn tcp_to(
@@ -83,7 +85,7 @@ impl Os for Kernel {
         let mut socket = TcpStream::connect(to)?;
         keep(&socket, upkeep)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.registry
+        self.poll
             .register(&mut socket, Token(destination as usize), interest)?;
         Ok(Box::new(Connection(socket)))
     }
@@ -181,21 +183,34 @@ fn any(like: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Asks for a larger send buffer. The kernel gives what its limits allow.
-fn widened<S: Source + AsFd + AsRawFd + std::fmt::Debug + Send + 'static>(
+/// A non-blocking datagram socket.
+#[derive(Debug)]
+struct Socket<S> {
     socket: S,
-    bytes: usize,
-) -> Box<dyn Datagrams> {
-    if let Err(error) = sockopt::set_socket_send_buffer_size(&socket, bytes) {
-        tracing::debug!(%error, "the kernel gives no larger send buffer");
-    }
-    Box::new(Socket(socket))
+    watch: Option<Watch>,
 }
 
+/// How a socket is watched for room.
 #[derive(Debug)]
-struct Socket<S>(S);
+struct Watch {
+    poll: Arc<Registry>,
+    token: Token,
+    on: bool,
+}
 
-impl<S: AsFd + AsRawFd + std::fmt::Debug + Send> Datagrams for Socket<S> {
+/// Asks for a larger send buffer: the kernel gives what its limits allow.
+fn opened<S: Source + AsRawFd + AsFd + fmt::Debug + Send + 'static>(
+    socket: S,
+    buffer_bytes: usize,
+    watch: Option<Watch>,
+) -> Box<dyn Datagrams> {
+    if let Err(error) = sockopt::set_socket_send_buffer_size(&socket, buffer_bytes) {
+        tracing::debug!(%error, "the kernel gives no larger send buffer");
+    }
+    Box::new(Socket { socket, watch })
+}
+
+impl<S: Source + AsRawFd + AsFd + fmt::Debug + Send> Datagrams for Socket<S> {
     fn send(&self, batch: &[(To, &Bytes)]) -> io::Result<usize> {
         let mut addresses: SmallVec<[Option<SocketAddrAny>; SEND_BATCH]> = SmallVec::new();
         let mut slices: SmallVec<[[IoSlice<'_>; 1]; SEND_BATCH]> = SmallVec::new();
@@ -217,7 +232,7 @@ impl<S: AsFd + AsRawFd + std::fmt::Debug + Send> Datagrams for Socket<S> {
             .collect();
         loop {
             match sendmmsg(
-                &self.0,
+                &self.socket,
                 &mut messages,
                 SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
             ) {
@@ -239,7 +254,23 @@ impl<S: AsFd + AsRawFd + std::fmt::Debug + Send> Datagrams for Socket<S> {
             run.iter().map(|payload| IoSlice::new(payload)).collect();
         let control = [ControlMessage::UdpGsoSegments(&size)];
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        sendmsg::<SockaddrStorage>(self.0.as_raw_fd(), &slices, &control, flags, None)?;
+        sendmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &slices, &control, flags, None)?;
+        Ok(())
+    }
+
+    fn watch(&mut self, on: bool) -> io::Result<()> {
+        let Some(watch) = self.watch.as_mut().filter(|watch| watch.on != on) else {
+            return Ok(());
+        };
+        if on {
+            // Tells at once if there is room by now.
+            watch
+                .poll
+                .register(&mut self.socket, watch.token, Interest::WRITABLE)?;
+        } else {
+            watch.poll.deregister(&mut self.socket)?;
+        }
+        watch.on = on;
         Ok(())
     }
 }

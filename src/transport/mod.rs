@@ -10,11 +10,13 @@ mod backlog;
 mod datagram;
 mod group;
 pub(crate) mod kernel;
+pub(crate) mod listen;
 mod policy;
 mod resolve;
 pub(crate) mod route;
 mod socket;
 mod tcp;
+pub(crate) mod throttle;
 pub(crate) mod udp;
 mod unix;
 pub(crate) mod worker;
@@ -121,12 +123,17 @@ impl Transports {
 
     /// Looks up the host, if there is one, and asks the policy. May wait for a name server, up to
     /// [`RESOLVE_TIME`](crate::limits::RESOLVE_TIME).
-    pub(crate) fn resolve(&self, text: &str, parsed: Parsed) -> Result<Socket, SocketError> {
-        self.look_up(parsed)
+    pub(crate) fn resolve(
+        &self,
+        text: &str,
+        parsed: Parsed,
+        policy: &Policy,
+    ) -> Result<Socket, SocketError> {
+        self.look_up(parsed, policy)
             .map_err(|problem| SocketError::new(text, problem))
     }
 
-    fn look_up(&self, parsed: Parsed) -> Result<Socket, String> {
+    fn look_up(&self, parsed: Parsed, policy: &Policy) -> Result<Socket, String> {
         let Parsed {
             place,
             format,
@@ -135,17 +142,22 @@ impl Transports {
             name,
         } = parsed;
         let route = match place {
-            Place::At(at) => Route::Udp(self.check(&at)?),
+            Place::At(at) => Route::Udp(self.address(&at, policy)?),
             Place::Shared { key, at, endpoint } => {
-                at.map(|at| self.check(&at)).transpose()?;
+                at.map(|at| self.address(&at, policy)).transpose()?;
                 endpoint.prepare()?;
                 Route::Shared { key, endpoint }
             }
-            Place::Group { strategy, members } => Route::Group {
+            Place::Group {
+                key,
+                strategy,
+                members,
+            } => Route::Group {
+                key,
                 strategy,
                 members: members
                     .into_iter()
-                    .map(|member| self.look_up(member))
+                    .map(|member| self.look_up(member, policy))
                     .collect::<Result<_, _>>()?,
                 hold: self.settings.group_hold,
             },
@@ -160,16 +172,33 @@ impl Transports {
     }
 
     /// The first address of a host, all of which must be allowed.
-    fn check(&self, at: &At) -> Result<SocketAddr, String> {
+    fn address(&self, at: &At, policy: &Policy) -> Result<SocketAddr, String> {
         let addresses = match at {
             At::Address(address) => vec![*address],
             At::Host { host, port } => self.lookups.run(host, *port)?,
         };
-        self.gate.check(&addresses)?;
+        policy.check_all(&addresses)?;
         addresses
             .first()
             .copied()
             .ok_or_else(|| format!("{at} has no address"))
+    }
+
+    /// Asks the policy about the addresses that need no lookup.
+    pub(crate) fn check(
+        &self,
+        text: &str,
+        parsed: &Parsed,
+        policy: &Policy,
+    ) -> Result<(), SocketError> {
+        parsed
+            .addresses()
+            .try_for_each(|address| policy.check(address))
+            .map_err(|problem| SocketError::new(text, problem))
+    }
+
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.gate.current()
     }
 
     pub(crate) fn set_policy(&self, policy: Policy) {

@@ -47,25 +47,24 @@ impl Gate {
         Self(RwLock::new(Arc::new(policy)))
     }
 
-    /// Refuses all if one must not be sent to: a name server must not choose for us.
-    pub(super) fn check(&self, addresses: &[SocketAddr]) -> Result<(), String> {
-        let policy = self.current();
-        addresses
-            .iter()
-            .try_for_each(|&address| policy.check(address))
-    }
-
     /// Puts another in its place: for whatever is subscribed or connected from now on.
     pub(super) fn replace(&self, policy: Policy) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
     }
 
-    fn current(&self) -> Arc<Policy> {
+    pub(super) fn current(&self) -> Arc<Policy> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Policy {
+    /// Refuses all if one must not be sent to: a name server must not choose for us.
+    pub(super) fn check_all(&self, addresses: &[SocketAddr]) -> Result<(), String> {
+        addresses
+            .iter()
+            .try_for_each(|&address| self.check(address))
+    }
+
     /// Refuses an address that must not be sent to; the error says why.
     pub(crate) fn check(&self, address: SocketAddr) -> Result<(), String> {
         let ip = address.ip().to_canonical();

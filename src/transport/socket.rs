@@ -64,6 +64,7 @@ pub(super) enum Place {
         endpoint: Box<dyn Endpoint>,
     },
     Group {
+        key: Box<str>,
         strategy: Strategy,
         members: Vec<Parsed>,
     },
@@ -109,14 +110,12 @@ impl Parsed {
     }
 
     /// What makes it the same as another.
-    pub(crate) fn identity(&self) -> Identity<'_> {
-        match (&self.name, &self.place) {
-            (Some(name), _) => Identity::Name(&name.identity),
-            (None, Place::At(At::Address(address))) => Identity::Address(*address, self.format),
-            (None, Place::At(At::Host { host, .. })) => Identity::Name(host),
-            (None, Place::Shared { key, .. }) => Identity::Name(key),
-            // A group always has a name.
-            (None, Place::Group { .. }) => Identity::Name("virtual"),
+    pub(crate) fn into_identity(self) -> Identity {
+        match (self.name, self.place) {
+            (Some(name), _) => Identity::Name(name.identity),
+            (None, Place::At(At::Address(address))) => Identity::Address(address, self.format),
+            (None, Place::At(At::Host { host, .. })) => Identity::Name((*host).into()),
+            (None, Place::Shared { key, .. } | Place::Group { key, .. }) => Identity::Name(key),
         }
     }
 
@@ -126,12 +125,24 @@ impl Parsed {
             (Some(name), _) => return name.clone(),
             (None, Place::At(At::Address(address))) => udp_text(*address, self.format),
             (None, Place::At(at)) => format!("udp:{at}"),
-            (None, Place::Shared { key, .. }) => key.to_string(),
-            (None, Place::Group { .. }) => "virtual".to_owned(),
+            (None, Place::Shared { key, .. } | Place::Group { key, .. }) => key.to_string(),
         };
         Name {
             identity: text.clone().into(),
             printed: text.into(),
+        }
+    }
+
+    /// The addresses it names, where it is not for a name server to tell them.
+    pub(super) fn addresses(&self) -> Box<dyn Iterator<Item = SocketAddr> + '_> {
+        match &self.place {
+            Place::At(At::Address(address))
+            | Place::Shared {
+                at: Some(At::Address(address)),
+                ..
+            } => Box::new(std::iter::once(*address)),
+            Place::Group { members, .. } => Box::new(members.iter().flat_map(Self::addresses)),
+            Place::At(At::Host { .. }) | Place::Shared { .. } => Box::new(std::iter::empty()),
         }
     }
 
@@ -147,7 +158,10 @@ impl Parsed {
 
 /// Takes `?format=…` from the end. Any other `?` is the transport's own.
 pub(super) fn split_format(text: &str) -> Result<(&str, Format), String> {
-    let Some((rest, format)) = text.rsplit_once("?format=") else {
+    let option = memchr::memrchr(b'?', text.as_bytes()).map(|mark| text.split_at(mark));
+    let Some((rest, format)) =
+        option.and_then(|(rest, option)| Some((rest, option.strip_prefix("?format=")?)))
+    else {
         return Ok((text, Format::Json));
     };
     match format {

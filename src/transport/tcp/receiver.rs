@@ -265,7 +265,7 @@ impl Receiver {
 
     /// Connects to the first of the addresses that can be reached, if all are allowed.
     fn connect(&mut self, addresses: &[SocketAddr], cx: &Context<'_>) {
-        if let Err(problem) = self.peer.gate.check(addresses) {
+        if let Err(problem) = self.peer.gate.current().check_all(addresses) {
             self.fall(FORBIDDEN, &problem, cx);
             return self.traffic.clear(FORBIDDEN);
         }
