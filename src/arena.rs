@@ -28,7 +28,8 @@ impl Default for Arena {
     fn default() -> Self {
         Self {
             block: BytesMut::new(),
-            resting: VecDeque::new(),
+            // With one more for a moment.
+            resting: VecDeque::with_capacity(BLOCKS + 1),
             room: ROOM,
         }
     }

@@ -127,6 +127,11 @@ pub(crate) trait Endpoint: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// The address, where it is not for a name server to tell it.
+    fn address(&self) -> Option<SocketAddr> {
+        None
+    }
+
     /// Makes the outlet. Must not block; an outlet that cannot reach its peer yet says so in its
     /// destination's health and in the outcomes.
     fn open(&self, destination: &Arc<Destination>, cx: &Context<'_>) -> Box<dyn Outlet>;

@@ -12,6 +12,8 @@ use bellwire::Reason;
 use bellwire::State;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::UdpGroSegment;
+use support::child;
+use support::child::Child;
 use support::engine::*;
 use support::eventually;
 use support::receiver::Receive;
@@ -180,6 +182,44 @@ fn a_payload_beyond_the_engines_limit_is_dropped_before_anything() {
 /// connected socket and, where they are equal, cut from one buffer.
 #[test]
 fn runs_arrive_whole_in_order_and_unmerged() {
+    send_runs();
+}
+
+/// Gives the loopback interface a small MTU, and becomes the program that is named.
+const SMALL_MTU: &str = "
+import fcntl, os, socket, struct, sys
+s = socket.socket()
+fcntl.ioctl(s, 0x8922, struct.pack('16si', b'lo', 1300))  # SIOCSIFMTU
+fcntl.ioctl(s, 0x8914, struct.pack('16sh', b'lo', 1))  # SIOCSIFFLAGS, IFF_UP
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+/// Where the MTU is small, the kernel fragments a datagram, but not one that it cuts itself.
+#[test]
+fn runs_arrive_over_a_path_of_small_mtu() {
+    let namespace = ["unshare", "--net", "--map-root-user"];
+    let allowed = std::process::Command::new(namespace[0])
+        .args([&namespace[1..], &["true"]].concat())
+        .status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        return eprintln!("no network namespace may be made here: nothing was tested");
+    }
+    let wrapper = [&namespace[..], &["python3", "-c", SMALL_MTU]].concat();
+    let mut child = Child::start_under(&wrapper, "sender_over_a_small_mtu", "yes");
+    assert_eq!(child.hear(), "done");
+    child.finish();
+}
+
+/// Not a test of its own: runs where the MTU is small.
+#[test]
+fn sender_over_a_small_mtu() {
+    if child::argument().is_some() {
+        send_runs();
+        child::tell("done");
+    }
+}
+
+fn send_runs() {
     let receiver = Udp::new();
     let (engine, event) = heard_by(&[&receiver.socket()]);
     let equal = |length| vec![length; 100];

@@ -48,7 +48,6 @@ impl Fanout {
         let mut letters: SmallVec<[Letter<'_>; SEND_BATCH]> = SmallVec::new();
         for run in &runs {
             let cell = &self.cells[run.event as usize];
-            cell.totals.fanned_out.add(run.items.len() as u64);
             for chunk in run.table.chunks() {
                 for record in &chunk.records {
                     let subscription = Subscriber {
@@ -89,6 +88,11 @@ impl Fanout {
         }
         self.udp.send(&letters, cx);
         self.outlets.flush(cx);
+        // Last, so that who reads the counters can tell when all matches have been counted.
+        for run in &runs {
+            let cell = &self.cells[run.event as usize];
+            cell.totals.fanned_out.add(run.items.len() as u64);
+        }
         served
     }
 

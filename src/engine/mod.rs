@@ -258,13 +258,16 @@ impl Handle {
         defined.map_err(|problem| refuse(problem).into())
     }
 
-    /// Whether a socket string can be read. `Ok(true)` if a name server must be asked before it
-    /// can be subscribed.
+    /// Whether a socket string can be subscribed, as far as that can be told without asking a
+    /// name server. `Ok(true)` if one must be asked.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read, or the policy forbids its address.
     pub fn check_socket(&self, socket: &str) -> Result<bool, SocketError> {
-        Ok(self.shared.transports.parse(socket)?.needs_lookup())
+        let transports = &self.shared.transports;
+        let parsed = transports.parse(socket)?;
+        transports.check(socket, &parsed, &transports.policy())?;
+        Ok(parsed.needs_lookup())
     }
 
     /// The subscriptions of one event, newest first; of all events if `event` is `None`. None of
@@ -301,9 +304,21 @@ impl Handle {
         Some(self.shared.registry.find(event)?.totals.read())
     }
 
-    /// Replaces the destination policy, for every subscription made from now on.
+    /// Replaces the destination policy, for every subscription made from now on. Transports that
+    /// connect ask it again at each connection.
     pub fn set_policy(&self, policy: Policy) {
         self.shared.transports.set_policy(policy);
+    }
+
+    /// Ends the subscriptions to addresses that the policy forbids by now; returns those. What a
+    /// name server told is asked about when it is next used.
+    pub fn enforce_policy(&self) -> Vec<Subscription> {
+        let policy = self.shared.transports.policy();
+        let now_ms = self.shared.clock.now_ms();
+        let allowed = |address| policy.check(address).is_ok();
+        let ended = self.shared.registry.end_forbidden(now_ms, allowed);
+        self.shared.parker.notify();
+        ended
     }
 
     /// Whether this thread's lane takes another event: for sources that can wait.

@@ -10,6 +10,7 @@ mod shelf;
 mod subscription;
 mod table;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,6 +138,7 @@ impl Registry {
             .map(|shelf| Arc::clone(&shelf.cell))
             .collect();
         self.cells.publish(cells, &mut book.retired_cells);
+        book.retired_cells.sweep();
         Some(cell)
     }
 
@@ -190,6 +192,33 @@ impl Registry {
             }
         }
         self.settle(&mut book, touched, leavers)
+    }
+
+    /// Ends the subscriptions to UDP addresses that are not allowed; says which those were.
+    pub(crate) fn end_forbidden(
+        &self,
+        now_ms: u64,
+        allowed: impl Fn(SocketAddr) -> bool,
+    ) -> Vec<Subscription> {
+        let mut book = self.lock();
+        let (mut ended, mut touched, mut leavers) = (Vec::new(), Vec::new(), Vec::new());
+        for event in 0..book.shelves.len() as u32 {
+            let shelf = &book.shelves[event as usize];
+            let target = |place: &Place| &shelf.record(*place).target;
+            let forbidden = |place: &Place| !target(place).addresses().all(&allowed);
+            let places: Vec<Place> = shelf.places().filter(forbidden).collect();
+            for place in places {
+                ended.push(subscription::read(
+                    &book.shelves[event as usize],
+                    place,
+                    now_ms,
+                ));
+                book.remove(event, place, &mut leavers);
+                touched.push(event);
+            }
+        }
+        self.settle(&mut book, touched, leavers);
+        ended
     }
 
     /// Frees replaced tables that nobody reads any more.

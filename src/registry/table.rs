@@ -161,6 +161,17 @@ impl Target {
         }
     }
 
+    /// All network addresses that it leads to, as far as they are written in the socket.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let members = match self {
+            Self::Group(group) => &group.members[..],
+            Self::V4 { .. } | Self::V6 { .. } | Self::Shared(..) => &[],
+        };
+        let plain = members.iter().filter_map(|member| member.target.address());
+        let shared = self.destinations().filter_map(|to| to.endpoint.address());
+        self.address().into_iter().chain(plain).chain(shared)
+    }
+
     /// The destinations with state that it leads to.
     pub(crate) fn destinations(&self) -> impl Iterator<Item = &Arc<Destination>> {
         let own = match self {

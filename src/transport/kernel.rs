@@ -254,8 +254,14 @@ impl<S: Source + AsRawFd + AsFd + fmt::Debug + Send> Datagrams for Socket<S> {
             run.iter().map(|payload| IoSlice::new(payload)).collect();
         let control = [ControlMessage::UdpGsoSegments(&size)];
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        sendmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &slices, &control, flags, None)?;
-        Ok(())
+        loop {
+            let socket = self.socket.as_raw_fd();
+            match sendmsg::<SockaddrStorage>(socket, &slices, &control, flags, None) {
+                Ok(_) => return Ok(()),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
     }
 
     fn watch(&mut self, on: bool) -> io::Result<()> {

@@ -6,6 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::IpNet;
 
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::Relaxed;
+
 /// Which destinations subscriptions may name.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -40,20 +43,34 @@ impl Default for Policy {
 
 /// The policy in force.
 #[derive(Debug)]
-pub(crate) struct Gate(RwLock<Arc<Policy>>);
+pub(crate) struct Gate {
+    policy: RwLock<Arc<Policy>>,
+    /// Counts the policies.
+    version: AtomicU64,
+}
 
 impl Gate {
     pub(super) fn new(policy: Policy) -> Self {
-        Self(RwLock::new(Arc::new(policy)))
+        Self {
+            policy: RwLock::new(Arc::new(policy)),
+            version: AtomicU64::new(0),
+        }
     }
 
-    /// Puts another in its place: for whatever is subscribed or connected from now on.
+    /// Puts another in its place.
     pub(super) fn replace(&self, policy: Policy) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+        // Relaxed: who sees the new number takes the lock to see the policy.
+        self.version.fetch_add(1, Relaxed);
+    }
+
+    /// Another number after each change.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Relaxed)
     }
 
     pub(super) fn current(&self) -> Arc<Policy> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

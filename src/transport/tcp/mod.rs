@@ -9,17 +9,20 @@
 //! |---|---|
 //! | `grammar` | the socket string |
 //! | `receiver` | one destination: its connection, and what happens to that |
+//! | `line` | that connection while it stands |
 //! | `traffic` | its messages, from the queue to the receiver's reply |
 //! | `retry` | when to try again |
 //! | `tls` | the connection inside which it all happens (feature `tls`) |
 
 mod grammar;
+mod line;
 mod receiver;
 mod retry;
 #[cfg(feature = "tls")]
 mod tls;
 mod traffic;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,6 +150,13 @@ impl Wire {
 }
 
 impl Endpoint for Peer {
+    fn address(&self) -> Option<SocketAddr> {
+        match self.at {
+            At::Address(address) => Some(address),
+            At::Host { .. } => None,
+        }
+    }
+
     fn prepare(&self) -> Result<(), String> {
         match &self.wire {
             Wire::Plain => Ok(()),

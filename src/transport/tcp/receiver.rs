@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::Peer;
+use super::line::Line;
 use super::retry::Retry;
 use super::traffic::{Message, Traffic};
 use crate::destination::{Context, Destination, Outlet, Parcel};
@@ -16,14 +17,10 @@ use crate::os::{Answer, Stream};
 use crate::stats::{Outcome, Page, Reason};
 use crate::transport::datagram;
 use crate::transport::socket::At;
-use crate::wire::reply::{Reader, Reply};
 use crate::wire::request;
 
 /// Messages gathered before they are written without waiting for the batch to end.
 const GATHERED: usize = 64;
-/// Bytes written and read in one turn: others have their turn too.
-const WRITTEN: usize = 1 << 20;
-const READ: usize = 1 << 18;
 /// A connection that was up for so long was a good one.
 const GOOD: Duration = Duration::from_secs(1);
 
@@ -34,9 +31,6 @@ pub(super) struct Receiver {
     peer: Peer,
     link: Link,
     traffic: Traffic,
-    replies: Reader,
-    /// Whether any subscription wants replies; what comes is thrown away otherwise.
-    wants_replies: bool,
     retry: Retry,
     next_id: u64,
 }
@@ -50,6 +44,7 @@ enum Link {
     },
     Connecting {
         stream: Box<dyn Stream>,
+        address: SocketAddr,
         until: Instant,
         /// Other addresses of the host.
         others: Vec<SocketAddr>,
@@ -60,18 +55,6 @@ enum Link {
         until: Instant,
         why: Outcome,
     },
-}
-
-/// A connection that stands.
-#[derive(Debug)]
-struct Line {
-    stream: Box<dyn Stream>,
-    since: Instant,
-    /// Since when it takes nothing more.
-    full_since: Option<Instant>,
-    /// Whether a turn ended before the work did.
-    has_more: bool,
-    complained: bool,
 }
 
 /// Why a connection ended, where no error says it.
@@ -89,8 +72,6 @@ impl Receiver {
             traffic: Traffic::new(&peer.settings),
             peer,
             link: Link::Idle,
-            replies: Reader::default(),
-            wants_replies: false,
             retry,
             next_id,
         }
@@ -113,7 +94,6 @@ impl Outlet for Receiver {
         let message = if manner.reliable {
             let id = self.next_id;
             self.next_id += 1;
-            self.wants_replies = true;
             Message::request(request::with_id(&payload, id), id, ticket, cx.now)
         } else {
             Message::notification(payload, ticket, cx.now)
@@ -228,7 +208,7 @@ impl Outlet for Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         if let Link::Up(line) = &mut self.link {
-            line.stream.finish();
+            line.finish();
         }
     }
 }
@@ -265,11 +245,37 @@ impl Receiver {
 
     /// Connects to the first of the addresses that can be reached, if all are allowed.
     fn connect(&mut self, addresses: &[SocketAddr], cx: &Context<'_>) {
-        if let Err(problem) = self.peer.gate.current().check_all(addresses) {
-            self.fall(FORBIDDEN, &problem, cx);
-            return self.traffic.clear(FORBIDDEN);
+        match self.peer.gate.current().check_all(addresses) {
+            Ok(()) => self.connect_allowed(addresses.to_vec(), Errno::ADDRNOTAVAIL.into(), cx),
+            Err(problem) => self.forbid(&problem, cx),
         }
-        self.connect_allowed(addresses.to_vec(), Errno::ADDRNOTAVAIL.into(), cx);
+    }
+
+    /// The policy does not allow it: nothing may wait for that to change.
+    fn forbid(&mut self, problem: &str, cx: &Context<'_>) {
+        self.fall(FORBIDDEN, problem, cx);
+        self.traffic.clear(FORBIDDEN);
+    }
+
+    /// Whether the connection may still be used: the policy may be another by now.
+    fn has_leave(&mut self, cx: &Context<'_>) -> bool {
+        let Link::Up(line) = &mut self.link else {
+            return false;
+        };
+        let version = Some(self.peer.gate.version());
+        if line.policy == version {
+            return true;
+        }
+        match self.peer.gate.current().check(line.address) {
+            Ok(()) => {
+                line.policy = version;
+                true
+            }
+            Err(problem) => {
+                self.forbid(&problem, cx);
+                false
+            }
+        }
     }
 
     fn connect_allowed(
@@ -288,6 +294,7 @@ impl Receiver {
                 Ok(stream) => {
                     self.link = Link::Connecting {
                         stream,
+                        address,
                         until: cx.now + self.peer.settings.connect_time,
                         others: addresses,
                     };
@@ -308,14 +315,12 @@ impl Receiver {
     }
 
     fn opened(&mut self, cx: &Context<'_>) {
-        if let Link::Connecting { stream, .. } = std::mem::replace(&mut self.link, Link::Idle) {
-            self.link = Link::Up(Line {
-                stream,
-                since: cx.now,
-                full_since: None,
-                has_more: false,
-                complained: false,
-            });
+        let link = std::mem::replace(&mut self.link, Link::Idle);
+        if let Link::Connecting {
+            stream, address, ..
+        } = link
+        {
+            self.link = Link::Up(Line::new(stream, address, cx.now));
             self.destination.health.up();
             self.read(cx);
             self.write(cx);
@@ -352,7 +357,6 @@ impl Receiver {
     }
 
     fn rewind(&mut self, why: Outcome) {
-        self.replies.reset();
         self.traffic.rewind();
         self.traffic.give_back(why);
     }
@@ -361,87 +365,24 @@ impl Receiver {
 /// What is said on it.
 impl Receiver {
     fn write(&mut self, cx: &Context<'_>) {
+        if !self.has_leave(cx) {
+            return;
+        }
         let Link::Up(line) = &mut self.link else {
             return;
         };
-        let mut written = 0;
-        let failed = loop {
-            match line.stream.flush() {
-                Ok(true) => self.traffic.flushed(cx.now),
-                Ok(false) => break line.fill(cx.now),
-                Err(error) => break Some(error),
-            }
-            if self.traffic.is_written() || written >= WRITTEN {
-                line.has_more |= !self.traffic.is_written();
-                break None;
-            }
-            let taken = line.stream.write(&self.traffic.pieces());
-            match taken {
-                Ok(0) => break Some(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    self.traffic.take(count);
-                    line.full_since = None;
-                    written += count;
-                }
-                Err(error) if datagram::is_full(&error) => break line.fill(cx.now),
-                Err(error) => break Some(error),
-            }
-        };
-        match failed {
-            Some(error) => self.lost(&error, cx),
-            None if line.full_since.is_some() => self.destination.health.blocked(),
-            None => self.destination.health.up(),
+        match line.write(&mut self.traffic, cx.now) {
+            Ok(()) if line.full_since.is_some() => self.destination.health.blocked(),
+            Ok(()) => self.destination.health.up(),
+            Err(error) => self.lost(&error, cx),
         }
     }
 
     fn read(&mut self, cx: &Context<'_>) {
-        let Link::Up(line) = &mut self.link else {
-            return;
-        };
-        let mut room = [0; 16 * 1024];
-        let mut count = 0;
-        let failed = loop {
-            match line.stream.read(&mut room) {
-                Ok(0) => break io::ErrorKind::UnexpectedEof.into(),
-                Ok(length) => {
-                    count += length;
-                    if self.wants_replies {
-                        let traffic = &mut self.traffic;
-                        let complain = &mut line.complained;
-                        self.replies.read(&room[..length], |reply| {
-                            hear(reply, traffic, complain);
-                        });
-                    }
-                    if count >= READ {
-                        line.has_more = true;
-                        return;
-                    }
-                }
-                Err(error) if datagram::is_full(&error) => return,
-                Err(error) => break error,
-            }
-        };
-        self.lost(&failed, cx);
-    }
-}
-
-impl Line {
-    /// It takes nothing more.
-    fn fill(&mut self, now: Instant) -> Option<io::Error> {
-        self.full_since.get_or_insert(now);
-        None
-    }
-}
-
-fn hear(reply: Reply, traffic: &mut Traffic, complained: &mut bool) {
-    match reply {
-        Reply::Accepted(id) => traffic.answered(id, Outcome::Delivered),
-        Reply::Rejected(id) => traffic.answered(id, Outcome::Dropped(Reason::Rejected, 0)),
-        Reply::Stray => {}
-        Reply::Malformed => {
-            if !std::mem::replace(complained, true) {
-                tracing::warn!("a receiver of a stream replies what is not JSON-RPC");
-            }
+        if let Link::Up(line) = &mut self.link
+            && let Err(error) = line.read(&mut self.traffic)
+        {
+            self.lost(&error, cx);
         }
     }
 }

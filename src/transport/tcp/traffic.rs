@@ -15,7 +15,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::Tcp;
@@ -94,6 +94,7 @@ pub(super) struct Traffic {
     bytes: usize,
     /// Whether messages that others would take may be among those that wait.
     has_urgent: bool,
+    wants_replies: bool,
     events_max: usize,
     bytes_max: usize,
     wait: Duration,
@@ -109,6 +110,7 @@ impl Traffic {
             unanswered: BTreeMap::new(),
             bytes: 0,
             has_urgent: false,
+            wants_replies: false,
             events_max: settings.queue_events.max(1),
             bytes_max: settings.queue_bytes,
             wait: settings.queue_time,
@@ -119,6 +121,11 @@ impl Traffic {
     /// How many have no outcome yet.
     pub(super) fn len(&self) -> usize {
         self.waiting.len() + self.passing.len() + self.unanswered.len()
+    }
+
+    /// Whether any message ever wanted a reply.
+    pub(super) fn wants_replies(&self) -> bool {
+        self.wants_replies
     }
 
     /// Whether nothing is to be written.
@@ -152,6 +159,7 @@ impl Traffic {
         }
         self.bytes += size;
         self.has_urgent |= message.is_urgent();
+        self.wants_replies |= message.id.is_some();
         self.waiting.push_back(message);
     }
 
@@ -300,7 +308,7 @@ impl Traffic {
     pub(super) fn own(&mut self) {
         // Newer ones stand behind.
         for message in self.waiting.iter_mut().rev().take_while(|last| !last.owned) {
-            message.text = Bytes::copy_from_slice(message.text.chunk());
+            message.text = Bytes::copy_from_slice(&message.text);
             message.owned = true;
         }
     }
