@@ -87,6 +87,7 @@ mod tests {
             in_flight: 1,
             last_errno: None,
             state,
+            members: Vec::new(),
         })
     }
 

@@ -203,7 +203,8 @@ impl Simulation {
             }
             self.serve();
         }
-        self.core.close();
+        let now = self.now();
+        self.core.close(now, &self.world);
         self.receive();
         for event in 0..EVENTS {
             self.raise(event, 1);

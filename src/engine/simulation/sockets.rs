@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::faults::Call;
 use super::world::{self, Receiver, World};
-use crate::os::{Datagrams, Os, To};
+use crate::os::{Datagrams, Os, Stream, To, Upkeep};
 
 /// A UDP socket that is not connected.
 #[derive(Debug)]
@@ -76,6 +77,14 @@ impl Os for World {
             socket,
             watched: false,
         }))
+    }
+
+    fn tcp_to(&self, _: SocketAddr, _: u32, _: &Upkeep) -> io::Result<Box<dyn Stream>> {
+        unreachable!("the simulated subscriptions are datagrams")
+    }
+
+    fn look_up(&self, _: &Arc<str>, _: u16, _: u32) {
+        unreachable!("the simulated subscriptions name no host")
     }
 }
 
