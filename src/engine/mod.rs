@@ -10,6 +10,8 @@ mod outlets;
 mod raise;
 mod reactor;
 mod shared;
+#[cfg(test)]
+mod simulation;
 
 pub use config::Config;
 pub use raise::{Event, Raised};
@@ -28,7 +30,7 @@ use crate::transport::route::Occurrence;
 use crate::transport::{Policy, SocketError};
 use crate::wire::jsonrpc;
 use reactor::Reactor;
-use shared::Shared;
+use shared::{Alarm, Clock, Shared};
 
 /// Nothing waits longer: an `Instant` cannot hold every `Duration`.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -49,7 +51,7 @@ impl Engine {
         let poll = mio::Poll::new().map_err(|error| StartError::new("an epoll", error))?;
         let waker = mio::Waker::new(poll.registry(), reactor::WAKE)
             .map_err(|error| StartError::new("an eventfd", error))?;
-        let shared = Arc::new(Shared::new(config, waker));
+        let shared = Arc::new(Shared::new(config, Alarm::Eventfd(waker), Clock::start()));
         let reactor = Reactor::new(Arc::clone(&shared), poll)
             .map_err(|error| StartError::new("a UDP socket", error))?;
         let mut engine = Self {
