@@ -223,8 +223,10 @@ impl Book {
         });
     }
 
-    /// In how many milliseconds there is something to do, if ever. From now on
-    /// [`Registry::call`](super::Registry) is needed only for what is due sooner.
+    /// In how many milliseconds there is something to do, if ever. From now on [`Registry::call`]
+    /// is needed only for what is due sooner.
+    ///
+    /// [`Registry::call`]: super::Registry::call
     pub(super) fn due_in(&mut self, now_ms: u64) -> Option<u64> {
         let next = self.shelves.iter().filter_map(Shelf::next_end).min();
         self.awaited = next.unwrap_or(NEVER);

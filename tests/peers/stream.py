@@ -45,6 +45,11 @@ def say(**what):
     sys.stdout.flush()
 
 
+def shown(text):
+    """What is no UTF-8 is shown as `?`."""
+    return text.encode("utf-8", "replace").decode()
+
+
 class Connection:
     def __init__(self, peer, number, sock):
         self.peer, self.number, self.sock = peer, number, sock
@@ -82,7 +87,7 @@ class Connection:
                     break
                 skip = text.find("{", at)
                 skip = len(text) if skip < 0 else skip
-                say(bad=text[at:skip], conn=self.number)
+                say(bad=shown(text[at:skip]), conn=self.number)
                 at = skip
                 continue
             self.take(text[at:end])
@@ -132,7 +137,7 @@ class Connection:
 
     def end(self):
         self.peer.forget(self)
-        say(closed=self.number, rest=self.buffer.decode("utf-8", "surrogateescape"))
+        say(closed=self.number, rest=self.buffer.decode("utf-8", "replace"))
         self.sock.close()
 
 

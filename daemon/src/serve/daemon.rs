@@ -33,6 +33,7 @@ impl Daemon {
         let listener = settings.mi.http.listen.0.map(listen_http).transpose()?;
         let mut config = Config::default();
         settings.limits.apply(&mut config);
+        config.tcp = (&settings.tcp).into();
         config.policy = (&settings.policy).into();
         let engine = Engine::start(config).map_err(failed)?;
         for known in CATALOGUE {

@@ -203,8 +203,7 @@ impl Simulation {
             }
             self.serve();
         }
-        let now = self.now();
-        self.core.close(now, &self.world);
+        self.core.close(self.now(), &self.world);
         self.receive();
         for event in 0..EVENTS {
             self.raise(event, 1);

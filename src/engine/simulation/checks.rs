@@ -139,7 +139,7 @@ fn key(event: usize, record: &Record) -> Key {
             let (_, path) = destination.key.split_once(':').expect("a scheme");
             world::behind(path.as_ref())
         }
-        Target::Group(_) => unreachable!("the simulated subscriptions are no groups"),
+        Target::Group(_) => panic!("no group subscribes here"),
         Target::V4 { .. } | Target::V6 { .. } => {
             world::at(record.target.address().expect("an address"))
         }

@@ -79,13 +79,12 @@ impl Os for World {
         }))
     }
 
+    /// Streams have a simulation of their own, beside their transport.
     fn tcp_to(&self, _: SocketAddr, _: u32, _: &Upkeep) -> io::Result<Box<dyn Stream>> {
-        unreachable!("the simulated subscriptions are datagrams")
+        Err(Errno::AFNOSUPPORT.into())
     }
 
-    fn look_up(&self, _: &Arc<str>, _: u16, _: u32) {
-        unreachable!("the simulated subscriptions name no host")
-    }
+    fn look_up(&self, _: &Arc<str>, _: u16, _: u32) {}
 }
 
 impl Datagrams for Unconnected {
