@@ -309,3 +309,21 @@ fn systemd_is_told() {
     child.signal(Signal::TERM);
     assert_eq!(told(), "STOPPING=1\n");
 }
+
+/// Any user can make the directory that we would look into, and listen there.
+#[test]
+fn a_run_directory_that_others_made_is_not_trusted() {
+    let home = Home::new();
+    let dir = home.path("bellwire");
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let _other = UnixDatagram::bind(dir.join("mi.sock")).unwrap();
+    let mut program = home.program(&["events", "--timeout", "0.2"]);
+    program
+        .env_remove("BELLWIRE_RUN_DIR")
+        .env("XDG_RUNTIME_DIR", home.path(""));
+    let output = program.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("can be written by others"), "{said}");
+}

@@ -26,6 +26,8 @@ const ANSWER_BYTES: usize = 256 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Client {
     address: Address,
+    /// Whether nobody said where the daemon is.
+    implied: bool,
     limit: Duration,
 }
 
@@ -35,6 +37,7 @@ impl Client {
     pub(crate) fn new(address: Option<Address>, limit: Duration) -> Self {
         let default = || Address::Unix(rundir::path().join("mi.sock"));
         Self {
+            implied: address.is_none(),
             address: address.unwrap_or_else(default),
             limit,
         }
@@ -57,6 +60,10 @@ impl Client {
             id: 1,
         };
         let request = serde_json::to_vec(&request).map_err(|error| self.failed(error))?;
+        if self.implied {
+            rundir::check_implied()
+                .map_err(|failure| CallError::Unanswered(failure.to_string()))?;
+        }
         let answer = match &self.address {
             Address::Unix(path) => datagram::ask_unix(path, &request, self.limit),
             Address::Udp(address) => datagram::ask_udp(address, &request, self.limit),
