@@ -24,6 +24,7 @@ pub use route::Occurrence;
 pub(crate) use socket::Parsed;
 pub use socket::SocketError;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 
 use crate::destination::{Route, Socket};
@@ -38,6 +39,29 @@ pub(crate) struct Transports {
     pub(crate) settings: Settings,
     pub(crate) routes: Routes,
     lookups: Lookups,
+    /// Where this process takes events in.
+    intakes: RwLock<Vec<Intake>>,
+}
+
+/// A socket whose datagrams are raised.
+#[derive(Debug, PartialEq, Eq)]
+enum Intake {
+    Udp(SocketAddr),
+    Shared(Box<str>),
+}
+
+impl Intake {
+    /// Whether what is sent there arrives here.
+    fn takes_from(&self, place: &Place) -> bool {
+        match (self, place) {
+            (Self::Udp(own), Place::Address(to)) if own.ip().is_unspecified() => {
+                own.port() == to.port() && to.ip().is_loopback()
+            }
+            (Self::Udp(own), Place::Address(to)) => own == to,
+            (Self::Shared(own), Place::Shared { key, .. }) => own == key,
+            _ => false,
+        }
+    }
 }
 
 /// What the transports were told at the start.
@@ -76,6 +100,37 @@ impl Transports {
             settings,
             routes,
             lookups: Lookups::default(),
+            intakes: RwLock::default(),
+        }
+    }
+
+    /// Refuses sockets of this process that raise what they get as destinations from now on: an
+    /// event sent there would go round for ever.
+    pub(crate) fn take_in(&self, sockets: &[String]) {
+        let mut intakes = self.intakes.write().expect("no panic under this lock");
+        intakes.extend(sockets.iter().filter_map(|socket| self.intake(socket)));
+    }
+
+    /// The opposite of [`take_in`](Self::take_in), when they are closed.
+    pub(crate) fn take_in_no_more(&self, sockets: &[String]) {
+        let closed: Vec<_> = sockets.iter().filter_map(|own| self.intake(own)).collect();
+        let mut intakes = self.intakes.write().expect("no panic under this lock");
+        intakes.retain(|intake| !closed.contains(intake));
+    }
+
+    fn intake(&self, socket: &str) -> Option<Intake> {
+        match self.parse(socket).ok()?.place {
+            Place::Address(address) => Some(Intake::Udp(address)),
+            Place::Shared { key, .. } => Some(Intake::Shared(key)),
+            Place::Host { .. } => None,
+        }
+    }
+
+    fn refuse_loop(&self, place: &Place) -> Result<(), String> {
+        let intakes = self.intakes.read().expect("no panic under this lock");
+        match intakes.iter().any(|intake| intake.takes_from(place)) {
+            true => Err("events come in there: each would be raised again, for ever".to_owned()),
+            false => Ok(()),
         }
     }
 
@@ -87,6 +142,10 @@ impl Transports {
                 "longer than {} bytes",
                 crate::limits::SOCKET_STRING_BYTES
             ));
+        }
+        if text.contains(char::is_control) {
+            // It would break the lines of listings and logs.
+            return refuse("a control character in it".to_owned());
         }
         let Some((scheme, rest)) = text.split_once(':') else {
             return refuse(format!(
@@ -121,6 +180,7 @@ impl Transports {
             name,
         } = parsed;
         let refuse = |problem| SocketError::new(text, problem);
+        self.refuse_loop(&place).map_err(refuse)?;
         let route = match place {
             Place::Address(address) => {
                 policy.check(address).map_err(refuse)?;
@@ -132,6 +192,8 @@ impl Transports {
                 for &address in &addresses {
                     policy.check(address).map_err(refuse)?;
                 }
+                self.refuse_loop(&Place::Address(addresses[0]))
+                    .map_err(refuse)?;
                 Route::Udp(addresses[0])
             }
             Place::Shared { key, endpoint } => Route::Shared { key, endpoint },
@@ -150,12 +212,13 @@ impl Transports {
         parsed: &Parsed,
         policy: &Policy,
     ) -> Result<(), SocketError> {
-        match parsed.place {
-            Place::Address(address) => policy
-                .check(address)
-                .map_err(|problem| SocketError::new(text, problem)),
+        let allowed = match parsed.place {
+            Place::Address(address) => policy.check(address),
             Place::Host { .. } | Place::Shared { .. } => Ok(()),
-        }
+        };
+        allowed
+            .and_then(|()| self.refuse_loop(&parsed.place))
+            .map_err(|problem| SocketError::new(text, problem))
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {
