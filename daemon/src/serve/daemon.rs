@@ -131,6 +131,7 @@ fn start_ingest(engine: &Engine, settings: &Settings, dir: &Path) -> Result<Inge
 
 fn management(settings: &Settings, dir: &Path) -> ServerConfig {
     let mut config = ServerConfig::default();
+    config.requests_per_second = settings.limits.mi_requests_per_second();
     let fifo = &settings.mi.fifo;
     if let Some(path) = &fifo.path.0 {
         let mut fifo_config = FifoConfig::new(dir.join(path));
