@@ -207,6 +207,11 @@ fn what_cannot_be_opened_is_named_and_nothing_is_left() {
             "[[subscribe]]\nevent = \"E_PIKE_BLOCKED\"\nsocket = \"tcpp:1\"",
             "toml:1: ",
         ),
+        (
+            "ingest.listen = [\"udp:127.0.0.1:47113\"]\n[[subscribe]]\n\
+             event = \"E_PIKE_BLOCKED\"\nsocket = \"udp:127.0.0.1:47113\"",
+            "toml:2: ",
+        ),
     ] {
         let home = Home::new();
         let file = home.configure(configuration);
@@ -214,7 +219,24 @@ fn what_cannot_be_opened_is_named_and_nothing_is_left() {
         let complaint = home.fail(1, &arguments);
         assert!(complaint.contains(words), "{configuration}: {complaint}");
         assert_eq!(entries(&home.run()), ["lock"], "{configuration}");
+        if configuration.starts_with("[[subscribe]]") {
+            let complaint = home.fail(1, &["config", "--config", file.to_str().unwrap()]);
+            assert!(complaint.contains(words), "{configuration}: {complaint}");
+        }
     }
+}
+
+#[test]
+fn sockets_have_the_mode_of_the_configuration() {
+    let home = Home::new();
+    let daemon = home.serve("ingest.mode = \"0622\"\nmi.datagram.mode = \"0620\"\n");
+    let mode = |name: &str| {
+        let found = fs::metadata(daemon.dir.run().join(name)).unwrap();
+        found.permissions().mode() & 0o777
+    };
+    assert_eq!(mode("events.sock"), 0o622);
+    assert_eq!(mode("mi.sock"), 0o620);
+    assert!(daemon.terminate().0.success());
 }
 
 #[test]
