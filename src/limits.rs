@@ -51,6 +51,12 @@ pub const FIFO_OPEN_PAUSE: Duration = Duration::from_millis(80);
 pub const REPLY_STALL_TIME: Duration = Duration::from_millis(200);
 /// How long a reply may take in all.
 pub const REPLY_TIME: Duration = Duration::from_secs(10);
+/// Management requests that one listener takes a second, unless the configuration says otherwise.
+pub const MI_REQUESTS_PER_SECOND: u32 = 1000;
+/// How many seconds' worth of them it takes at once.
+pub const MI_BURST_TIME: Duration = Duration::from_secs(5);
+/// Most bytes of replies that wait for their readers; one reply may be longer.
+pub const REPLIES_BYTES: usize = 64 * 1024 * 1024;
 /// Most replies that wait for their readers.
 pub const REPLIES: usize = 256;
 /// Most replies that wait for one reader.

@@ -201,6 +201,10 @@ impl Handle {
             })
             .collect();
         let changed = self.apply(changes);
+        if !Arc::ptr_eq(&policy, &self.shared.transports.policy()) {
+            // It was replaced meanwhile, and who replaced it may have looked before we were there.
+            self.enforce_policy();
+        }
         let accepted = results.iter_mut().filter(|result| result.is_ok());
         for (result, changed) in accepted.zip(changed) {
             if changed == Changed::Full {
@@ -208,6 +212,24 @@ impl Handle {
             }
         }
         results
+    }
+
+    /// Subscribes to an event that is declared only if the socket can be used.
+    pub(crate) fn subscribe_declaring(
+        &self,
+        event: &str,
+        socket: &str,
+        expire: Expire,
+    ) -> Result<(), SubscribeError> {
+        let transports = &self.shared.transports;
+        let parsed = transports.parse(socket)?;
+        EventName::new(event).map_err(DeclareError::from)?;
+        if expire == Expire::AfterSecs(0) {
+            return Ok(());
+        }
+        transports.resolve(socket, parsed, &transports.policy())?;
+        self.declare(event)?;
+        self.subscribe(event, socket, expire)
     }
 
     /// Ends a subscription at once; `false` if there was none. What waits for it is dropped.
@@ -323,6 +345,16 @@ impl Handle {
         ended
     }
 
+    /// Refuses these sockets of ours as destinations: what they receive is raised.
+    pub(crate) fn take_in(&self, sockets: &[String]) {
+        self.shared.transports.take_in(sockets);
+    }
+
+    /// They are closed.
+    pub(crate) fn take_in_no_more(&self, sockets: &[String]) {
+        self.shared.transports.take_in_no_more(sockets);
+    }
+
     /// Whether this thread's lane takes another event: for sources that can wait.
     pub(crate) fn lane_has_room(&self) -> bool {
         raise::lane_has_room(&self.shared)
@@ -405,6 +437,9 @@ pub enum SubscribeError {
     /// No event of that name was declared.
     #[error("unknown event {0:?}")]
     UnknownEvent(String),
+    /// The event, unknown so far, cannot be declared.
+    #[error(transparent)]
+    Declare(#[from] DeclareError),
     /// The socket string cannot be used; the text says what is wrong and what would be right.
     #[error(transparent)]
     Socket(#[from] SocketError),

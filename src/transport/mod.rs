@@ -9,6 +9,7 @@
 mod backlog;
 mod datagram;
 mod group;
+mod intakes;
 pub(crate) mod kernel;
 pub(crate) mod listen;
 mod policy;
@@ -31,6 +32,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
+use intakes::Intakes;
 use policy::Gate;
 use resolve::Lookups;
 use route::Routes;
@@ -43,6 +45,7 @@ pub(crate) struct Transports {
     pub(crate) settings: Settings,
     pub(crate) routes: Routes,
     lookups: Lookups,
+    intakes: Intakes,
 }
 
 /// What the transports were told at the start.
@@ -90,7 +93,22 @@ impl Transports {
             settings,
             routes,
             lookups: Lookups::default(),
+            intakes: Intakes::default(),
         }
+    }
+
+    /// Refuses these sockets of this process, whose datagrams it raises, as destinations.
+    pub(crate) fn take_in(&self, sockets: &[String]) {
+        self.intakes.add(self.parse_all(sockets));
+    }
+
+    /// The opposite of [`take_in`](Self::take_in), when they are closed.
+    pub(crate) fn take_in_no_more(&self, sockets: &[String]) {
+        self.intakes.remove(self.parse_all(sockets));
+    }
+
+    fn parse_all(&self, sockets: &[String]) -> impl Iterator<Item = Parsed> {
+        sockets.iter().filter_map(|socket| self.parse(socket).ok())
     }
 
     /// Reads a socket string; looks nothing up.
@@ -101,6 +119,10 @@ impl Transports {
                 "longer than {} bytes",
                 crate::limits::SOCKET_STRING_BYTES
             ));
+        }
+        if text.contains(char::is_control) {
+            // It would break the lines of listings and logs.
+            return refuse("a control character in it".to_owned());
         }
         let Some((scheme, rest)) = text.split_once(':') else {
             return refuse(format!(
@@ -162,6 +184,7 @@ impl Transports {
                 hold: self.settings.group_hold,
             },
         };
+        self.intakes.refuse(&route)?;
         Ok(Socket {
             route,
             format,
@@ -194,6 +217,7 @@ impl Transports {
         parsed
             .addresses()
             .try_for_each(|address| policy.check(address))
+            .and_then(|()| self.intakes.refuse_parsed(parsed))
             .map_err(|problem| SocketError::new(text, problem))
     }
 

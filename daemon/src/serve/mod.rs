@@ -27,7 +27,7 @@ pub(crate) fn serve(args: &args::Serve) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| Failure::new(format!("signals: {error}")))?;
     let begun = Instant::now();
-    let source = Source::new(args);
+    let source = Source::new(args.config.as_ref(), args.http);
     let settings = source.read()?;
     let dir = rundir::path();
     rundir::prepare(&dir)?;
@@ -50,6 +50,14 @@ pub(crate) fn serve(args: &args::Serve) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Reads a file as `serve` does, and says what it would refuse in it.
+pub(crate) fn check(file: Option<&PathBuf>) -> Result<Settings, Failure> {
+    let source = Source::new(file, None);
+    let settings = source.read()?;
+    daemon::check(&settings, &source)?;
+    Ok(settings)
+}
+
 /// Where settings come from: the file, and what the command line says over it.
 #[derive(Debug)]
 struct Source {
@@ -58,12 +66,12 @@ struct Source {
 }
 
 impl Source {
-    fn new(args: &args::Serve) -> Self {
+    fn new(file: Option<&PathBuf>, http: Option<HttpListen>) -> Self {
         // Absolute, so that every message names it in full.
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         Self {
-            file: args.config.as_ref().map(absolute),
-            http: args.http,
+            file: file.map(absolute),
+            http,
         }
     }
 
