@@ -53,6 +53,8 @@ pub mod limits;
 pub mod mi;
 pub mod source;
 pub mod stats;
+#[cfg(test)]
+mod testing;
 pub mod transport;
 pub mod wire;
 
@@ -86,3 +88,8 @@ pub use event::{EventName, Params, Value};
 pub use registry::{Expire, State, Subscription};
 pub use stats::{Drops, Reason, Stats};
 pub use transport::Occurrence;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

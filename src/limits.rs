@@ -22,14 +22,36 @@ pub const LANE_EVENTS: usize = 4096;
 pub const ARENA_BLOCK_BYTES: usize = 64 * 1024;
 /// Subscriptions in one chunk of a subscriber table: what one change copies.
 pub const CHUNK_SUBSCRIPTIONS: usize = 256;
+/// Chunks in one block of the spine.
+pub const BLOCK_CHUNKS: usize = 32;
 /// Events the reactor takes from one lane before it looks at the next.
 pub const DRAIN_EVENTS: usize = 64;
+/// Matches the reactor serves (at least one event) before it looks at everything else again.
+pub const TURN_MATCHES: usize = 16 * 1024;
 /// Datagrams handed to the kernel in one `sendmmsg`.
 pub const SEND_BATCH: usize = 64;
 /// Lifetime of a subscription that names none, in seconds (OpenSIPS `DEFAULT_EXPIRE`).
 pub const DEFAULT_EXPIRE_SECS: u32 = 3600;
 /// Longest management request, in bytes (one more than OpenSIPS's 65,457 would be cut there).
 pub const MI_REQUEST_BYTES: usize = 64 * 1024;
+/// How long a request that came in parts through a FIFO may take to end.
+pub const FIFO_SPLIT_TIME: Duration = Duration::from_secs(1);
+/// How often a reply FIFO that nobody reads yet is tried again, and how long apart (OpenSIPS).
+pub const FIFO_OPEN_TRIES: u32 = 4;
+/// See [`FIFO_OPEN_TRIES`].
+pub const FIFO_OPEN_PAUSE: Duration = Duration::from_millis(80);
+/// How long a reader of a reply may make no progress before the reply is dropped.
+pub const REPLY_STALL_TIME: Duration = Duration::from_millis(200);
+/// How long a reply may take in all.
+pub const REPLY_TIME: Duration = Duration::from_secs(10);
+/// Most replies that wait for their readers.
+pub const REPLIES: usize = 256;
+/// Most replies that wait for one reader.
+pub const REPLIES_TO_ONE: usize = 16;
+/// How often it is looked whether a FIFO is still there (OpenSIPS).
+pub const FIFO_CHECK_TIME: Duration = Duration::from_secs(30);
+/// Most management requests that wait for a name lookup at one time.
+pub const MI_LOOKUPS: usize = 16;
 /// Longest name lookup.
 pub const RESOLVE_TIME: Duration = Duration::from_secs(2);
 /// Deepest nesting of a JSON text taken from outside.

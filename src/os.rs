@@ -18,8 +18,8 @@ pub(crate) trait Os {
     /// A UDP socket connected to that address.
     fn udp_to(&self, to: SocketAddr) -> io::Result<Box<dyn Datagrams>>;
 
-    /// A UNIX datagram socket connected to that path. The destination of that number is told
-    /// when there is room again.
+    /// A UNIX datagram socket connected to that path. While it is watched, the destination of
+    /// that number is told when there is room again.
     fn unix_to(&self, path: &Path, destination: u32) -> io::Result<Box<dyn Datagrams>>;
 }
 
@@ -32,6 +32,12 @@ pub(crate) trait Datagrams: fmt::Debug + Send {
     /// Sends datagrams of one size to the socket's peer as one buffer that the kernel cuts: all
     /// or none.
     fn send_cut(&self, run: &[&Bytes]) -> io::Result<()>;
+
+    /// Begins or ends to watch for room. A socket has room again after each datagram that leaves
+    /// it: to watch while nobody waits would wake the reactor for nothing.
+    fn watch(&mut self, _on: bool) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Where a datagram goes.

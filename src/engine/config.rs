@@ -9,7 +9,7 @@ use crate::transport::Policy;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Events that one raising thread can have waiting (rounded up to a power of two).
+    /// Events that one raising thread can have waiting.
     pub lane_events: usize,
     /// Most subscriptions held at one time.
     pub subscriptions: usize,

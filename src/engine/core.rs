@@ -20,7 +20,9 @@ use crate::transport::udp::Udp;
 pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
     lanes: Consumer<Raise>,
+    /// Drained events; those before `served` have been fanned out.
     batch: Vec<Raise>,
+    served: usize,
     fanout: Fanout,
     /// Subscriptions that ended while events were under way to them.
     retiring: Vec<Retirement>,
@@ -33,6 +35,7 @@ impl Core {
             shared,
             lanes: Consumer::default(),
             batch: Vec::with_capacity(DRAIN_EVENTS),
+            served: 0,
             fanout: Fanout {
                 udp,
                 outlets: Outlets::default(),
@@ -46,20 +49,22 @@ impl Core {
     pub(super) fn turn(&mut self, now: Instant, os: &dyn Os) -> bool {
         self.let_go();
         let reported = self.settle_reports();
-        let batch = &mut self.batch;
-        self.lanes
-            .drain(&self.shared.lanes, DRAIN_EVENTS, |raise| batch.push(raise));
+        if self.batch.is_empty() {
+            let batch = &mut self.batch;
+            self.lanes
+                .drain(&self.shared.lanes, DRAIN_EVENTS, |raise| batch.push(raise));
+        }
         let cx = context(&self.shared, now, os);
-        self.fanout.run(&self.batch, &self.shared.registry, &cx);
+        let unserved = &self.batch[self.served..];
+        let served = self.fanout.run(unserved, &self.shared.registry, &cx);
+        self.served += served;
+        if self.served == self.batch.len() {
+            // At once: a payload kept here would keep its block of the arena.
+            self.batch.clear();
+            self.served = 0;
+        }
         self.fanout.tick(&cx);
-        let drained = !self.batch.is_empty();
-        self.batch.clear();
-        drained || reported
-    }
-
-    /// The UDP sockets have room again.
-    pub(super) fn udp_ready(&mut self, now: Instant, os: &dyn Os) {
-        self.fanout.udp.resume(&context(&self.shared, now, os));
+        served > 0 || reported
     }
 
     /// The destination's socket is ready.
@@ -115,6 +120,9 @@ impl Core {
                 .dropped_before
                 .add(Reason::Shutdown, 1);
         };
+        self.batch.drain(self.served..).for_each(count);
+        self.served = 0;
+        self.batch.clear();
         while self.lanes.drain(&self.shared.lanes, DRAIN_EVENTS, count) > 0 {}
         self.fanout.close(Reason::Shutdown);
         self.let_go();

@@ -167,32 +167,31 @@ impl Raiser {
         if self.shared.parker.is_refusing() {
             return dropped(Reason::Shutdown);
         }
-        if self
-            .lane
-            .push(Raise {
-                event: cell.id,
-                payload,
-            })
-            .is_err()
-        {
+        let (event, address) = (cell.id, payload.as_ptr());
+        if self.lane.push(Raise { event, payload }).is_err() {
             return dropped(Reason::LaneFull);
         }
         match self.shared.parker.notify() {
             Notified::Open => Raised::Queued,
-            Notified::Closed => self.take_back(),
+            Notified::Closed => self.take_back(address),
         }
     }
 
-    /// The engine closed before it could see the last push. What still lies in the lane is
-    /// nobody's; each event is taken out once, here or by the reactor, and counted there.
+    /// The engine closed, perhaps before it could see the last push. What still lies in the lane
+    /// is nobody's; each event is taken out once, here or by the reactor, and counted there.
+    /// `address` tells the last one: the reactor may have had it in time.
     #[cold]
-    fn take_back(&mut self) -> Raised {
+    fn take_back(&mut self, address: *const u8) -> Raised {
+        let mut raised = Raised::Queued;
         while let Some(raise) = self.lane.reclaim() {
             if let Some(Some(counted)) = self.counts.get(raise.event as usize) {
                 counted.count.dropped.add(Reason::Shutdown, 1);
             }
+            if raise.payload.as_ptr() == address {
+                raised = Raised::Dropped(Reason::Shutdown);
+            }
         }
-        Raised::Dropped(Reason::Shutdown)
+        raised
     }
 }
 

@@ -8,7 +8,7 @@ use mio::{Events, Poll, Token};
 
 use super::core::Core;
 use super::shared::Shared;
-use crate::transport::kernel::{Kernel, UDP};
+use crate::transport::kernel::Kernel;
 
 /// The token of a wake; destinations count from 0.
 pub(super) const WAKE: Token = Token(usize::MAX);
@@ -23,7 +23,9 @@ pub(super) struct Reactor {
 
 impl Reactor {
     pub(super) fn new(shared: Arc<Shared>, poll: Poll) -> io::Result<Self> {
-        let kernel = Kernel(poll.registry().try_clone()?);
+        let kernel = Kernel {
+            poll: Arc::new(poll.registry().try_clone()?),
+        };
         Ok(Self {
             core: Core::new(shared, &kernel)?,
             poll,
@@ -83,7 +85,6 @@ impl Reactor {
         for readiness in events {
             match readiness.token() {
                 WAKE => {}
-                UDP => self.core.udp_ready(now, &self.kernel),
                 Token(id) => self.core.ready(id, now, &self.kernel),
             }
         }

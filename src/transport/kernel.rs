@@ -1,11 +1,13 @@
 //! The real kernel behind the seam: non-blocking sockets, many datagrams a system call.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram as StdUnixDatagram;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mio::event::Source;
@@ -19,39 +21,43 @@ use smallvec::SmallVec;
 use crate::limits::SEND_BATCH;
 use crate::os::{Datagrams, Os, To};
 
-/// The token of the UDP sockets; destinations count from 0.
-pub(crate) const UDP: Token = Token(usize::MAX - 1);
-
 /// Asked of the kernel for each UDP socket, in bytes.
 const UDP_BUFFER: usize = 4 << 20;
 /// For each UNIX socket: it limits the size of one datagram.
 const UNIX_BUFFER: usize = 512 << 10;
 
-/// Opens real sockets and registers them with the reactor's poll.
+/// Opens real sockets.
 #[derive(Debug)]
-pub(crate) struct Kernel(pub(crate) Registry);
+pub(crate) struct Kernel {
+    /// Where sockets are watched.
+    pub(crate) poll: Arc<Registry>,
+}
 
 impl Os for Kernel {
     fn udp(&self, like: SocketAddr) -> io::Result<Box<dyn Datagrams>> {
-        let mut socket = UdpSocket::bind(any(like))?;
-        self.0.register(&mut socket, UDP, Interest::WRITABLE)?;
-        Ok(widened(socket, UDP_BUFFER))
+        Ok(opened(UdpSocket::bind(any(like))?, UDP_BUFFER, None))
     }
 
     fn udp_to(&self, to: SocketAddr) -> io::Result<Box<dyn Datagrams>> {
         let socket = UdpSocket::bind(any(to))?;
         socket.connect(to)?;
-        Ok(widened(socket, UDP_BUFFER))
+        Ok(opened(socket, UDP_BUFFER, None))
     }
 
     fn unix_to(&self, path: &Path, destination: u32) -> io::Result<Box<dyn Datagrams>> {
         let socket = StdUnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
         socket.connect(path)?;
-        let mut socket = UnixDatagram::from_std(socket);
-        self.0
-            .register(&mut socket, Token(destination as usize), Interest::WRITABLE)?;
-        Ok(widened(socket, UNIX_BUFFER))
+        let watch = Watch {
+            poll: Arc::clone(&self.poll),
+            token: Token(destination as usize),
+            on: false,
+        };
+        Ok(opened(
+            UnixDatagram::from_std(socket),
+            UNIX_BUFFER,
+            Some(watch),
+        ))
     }
 }
 
@@ -63,21 +69,34 @@ fn any(like: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Asks for a larger send buffer. The kernel gives what its limits allow.
-fn widened<S: Source + AsFd + AsRawFd + std::fmt::Debug + Send + 'static>(
+/// A non-blocking datagram socket.
+#[derive(Debug)]
+struct Socket<S> {
     socket: S,
-    bytes: usize,
-) -> Box<dyn Datagrams> {
-    if let Err(error) = sockopt::set_socket_send_buffer_size(&socket, bytes) {
-        tracing::debug!(%error, "the kernel gives no larger send buffer");
-    }
-    Box::new(Socket(socket))
+    watch: Option<Watch>,
 }
 
+/// How a socket is watched for room.
 #[derive(Debug)]
-struct Socket<S>(S);
+struct Watch {
+    poll: Arc<Registry>,
+    token: Token,
+    on: bool,
+}
 
-impl<S: AsFd + AsRawFd + std::fmt::Debug + Send> Datagrams for Socket<S> {
+/// Asks for a larger send buffer: the kernel gives what its limits allow.
+fn opened<S: Source + AsRawFd + AsFd + fmt::Debug + Send + 'static>(
+    socket: S,
+    buffer_bytes: usize,
+    watch: Option<Watch>,
+) -> Box<dyn Datagrams> {
+    if let Err(error) = sockopt::set_socket_send_buffer_size(&socket, buffer_bytes) {
+        tracing::debug!(%error, "the kernel gives no larger send buffer");
+    }
+    Box::new(Socket { socket, watch })
+}
+
+impl<S: Source + AsRawFd + AsFd + fmt::Debug + Send> Datagrams for Socket<S> {
     fn send(&self, batch: &[(To, &Bytes)]) -> io::Result<usize> {
         let mut addresses: SmallVec<[Option<SocketAddrAny>; SEND_BATCH]> = SmallVec::new();
         let mut slices: SmallVec<[[IoSlice<'_>; 1]; SEND_BATCH]> = SmallVec::new();
@@ -99,7 +118,7 @@ impl<S: AsFd + AsRawFd + std::fmt::Debug + Send> Datagrams for Socket<S> {
             .collect();
         loop {
             match sendmmsg(
-                &self.0,
+                &self.socket,
                 &mut messages,
                 SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
             ) {
@@ -121,7 +140,23 @@ impl<S: AsFd + AsRawFd + std::fmt::Debug + Send> Datagrams for Socket<S> {
             run.iter().map(|payload| IoSlice::new(payload)).collect();
         let control = [ControlMessage::UdpGsoSegments(&size)];
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        sendmsg::<SockaddrStorage>(self.0.as_raw_fd(), &slices, &control, flags, None)?;
+        sendmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &slices, &control, flags, None)?;
+        Ok(())
+    }
+
+    fn watch(&mut self, on: bool) -> io::Result<()> {
+        let Some(watch) = self.watch.as_mut().filter(|watch| watch.on != on) else {
+            return Ok(());
+        };
+        if on {
+            // Tells at once if there is room by now.
+            watch
+                .poll
+                .register(&mut self.socket, watch.token, Interest::WRITABLE)?;
+        } else {
+            watch.poll.deregister(&mut self.socket)?;
+        }
+        watch.on = on;
         Ok(())
     }
 }

@@ -95,7 +95,7 @@ pub(crate) struct Udp {
     segments: bool,
     /// What the kernel had no room for. While anything waits here, all else waits behind it.
     stalled: Backlog<SocketAddr>,
-    /// When to try again: the socket that was full need not be the one that tells.
+    /// When to try again. Nobody watches these sockets: one has room after each datagram.
     retry_at: Option<Instant>,
 }
 
@@ -148,7 +148,7 @@ impl Udp {
         self.stalled.len()
     }
 
-    /// There is room again, or some waited too long.
+    /// Tries again, and drops what waited too long.
     pub(crate) fn resume(&mut self, cx: &Context<'_>) {
         self.stalled.drop_late(cx.now);
         self.retry_at = Some(cx.now + STALLED_RETRY);

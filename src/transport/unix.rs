@@ -142,15 +142,15 @@ impl Outlet for Receiver {
             let sent = self.send(pending.iter().map(|parcel| &parcel.payload), cx);
             let (taken, outcome) = match sent {
                 Ok(sent) => (sent, Outcome::Delivered),
-                Err(error) if datagram::is_full(&error) => break,
+                Err(error) if datagram::is_full(&error) => {
+                    self.wait_for_room();
+                    break;
+                }
                 Err(error) => (1, datagram::failed(&error)),
             };
             pending
                 .drain(..taken)
                 .for_each(|parcel| parcel.ticket.settle(outcome));
-        }
-        if !pending.is_empty() {
-            self.destination.health.blocked();
         }
         for parcel in pending.into_iter().chain(parcels) {
             self.backlog.push(parcel, (), cx.now);
@@ -168,7 +168,7 @@ impl Outlet for Receiver {
                 .collect();
             let (taken, outcome) = match self.send(payloads.iter(), cx) {
                 Ok(sent) => (sent, Outcome::Delivered),
-                Err(error) if datagram::is_full(&error) => return,
+                Err(error) if datagram::is_full(&error) => return self.wait_for_room(),
                 Err(error) => (1, datagram::failed(&error)),
             };
             for _ in 0..taken {
@@ -177,8 +177,9 @@ impl Outlet for Receiver {
                 }
             }
         }
-        if matches!(self.link, Link::Connected(_)) {
+        if let Link::Connected(socket) = &mut self.link {
             self.destination.health.up();
+            unwatch(&mut **socket);
         }
     }
 
@@ -233,6 +234,16 @@ impl Receiver {
         }
     }
 
+    /// The receiver's queue is full: be told when it has room.
+    fn wait_for_room(&mut self) {
+        self.destination.health.blocked();
+        if let Link::Connected(socket) = &mut self.link
+            && let Err(error) = socket.watch(true)
+        {
+            tracing::warn!(%error, path = %self.path.display(), "cannot watch a UNIX socket");
+        }
+    }
+
     fn send_connected(&self, batch: &[(To, &Bytes)]) -> io::Result<usize> {
         match &self.link {
             Link::Connected(socket) => socket.send(batch),
@@ -258,6 +269,12 @@ impl Receiver {
                 Err(error)
             }
         }
+    }
+}
+
+fn unwatch(socket: &mut dyn Datagrams) {
+    if let Err(error) = socket.watch(false) {
+        tracing::debug!(%error, "a UNIX socket stays watched");
     }
 }
 
