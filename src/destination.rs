@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use crate::os::Os;
 use crate::stats::{Outcome, Page, Reason, Ticket};
+use crate::sync::Mutex;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::atomic::{AtomicI32, AtomicU8, AtomicU64};
 
@@ -25,6 +26,17 @@ pub(crate) enum Format {
     Json,
     /// The text of OpenSIPS 1.7 to 3.0.
     Text,
+}
+
+/// Which event a full queue gives up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// The one that has waited longest: the latest data matters.
+    #[default]
+    DropOldest,
+    /// The one that comes: what was accepted stays.
+    DropNewest,
 }
 
 /// A parsed socket string.
@@ -59,6 +71,17 @@ pub(crate) enum Route {
 
 /// A destination that was parsed and not yet opened.
 pub(crate) trait Endpoint: fmt::Debug + Send + Sync {
+    /// Does what may block (reading a file, for instance) before it is first used. Called by who
+    /// subscribes, which is refused if this fails.
+    fn prepare(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Whether that may take a while.
+    fn may_wait(&self) -> bool {
+        false
+    }
+
     /// Makes the outlet. Must not block; an outlet that cannot reach its peer yet says so in its
     /// destination's health and in the outcomes.
     fn open(&self, destination: &Arc<Destination>, cx: &Context<'_>) -> Box<dyn Outlet>;
@@ -123,13 +146,16 @@ pub(crate) struct Destination {
     pub(crate) health: Health,
 }
 
-/// How a destination does. Written by the reactor, read by listings.
+/// How a destination does. Written by one thread, the reactor or the destination's worker; read
+/// by listings.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     state: AtomicU8,
     errno: AtomicI32,
     /// Milliseconds of the engine's clock.
     since: AtomicU64,
+    /// The last error, where its number does not say it all. Only workers write it.
+    error: Mutex<Option<Box<str>>>,
 }
 
 const UP: u8 = 0;
@@ -160,6 +186,19 @@ impl Health {
             self.since.store(now_ms, Relaxed);
             self.state.store(DOWN, Relaxed);
         }
+    }
+
+    /// Keeps an error's text. Takes a lock: not for the reactor.
+    pub(crate) fn note(&self, error: &str) {
+        let mut last = self.error.lock().expect("no panic under this lock");
+        if last.as_deref() != Some(error) {
+            *last = Some(error.into());
+        }
+    }
+
+    /// The last error that was noted.
+    pub(crate) fn last_error(&self) -> Option<Box<str>> {
+        self.error.lock().expect("no panic under this lock").clone()
     }
 
     pub(crate) fn read(&self) -> HealthNow {

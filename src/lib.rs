@@ -83,6 +83,7 @@ pub mod internals {
     pub use crate::snapshot::{Retired, Snapshot};
 }
 
+pub use destination::WhenFull;
 pub use engine::{Config, Engine, Event, Handle, Raised};
 pub use event::{EventName, Params, Value};
 pub use registry::{Expire, State, Subscription};

@@ -52,6 +52,10 @@ pub const REPLIES_TO_ONE: usize = 16;
 pub const FIFO_CHECK_TIME: Duration = Duration::from_secs(30);
 /// Most management requests that wait for a name lookup at one time.
 pub const MI_LOOKUPS: usize = 16;
+/// Destinations of one engine that have a thread of their own.
+pub const SLOW_DESTINATIONS: usize = 512;
+/// Batches of events that such a thread can have waiting; the rest waits with the reactor.
+pub const WORKER_BATCHES: usize = 64;
 /// Longest name lookup.
 pub const RESOLVE_TIME: Duration = Duration::from_secs(2);
 /// Deepest nesting of a JSON text taken from outside.

@@ -29,7 +29,11 @@ pub enum Reason {
     Refused,
     /// No way there (ENOENT, ENETUNREACH, EHOSTUNREACH, ENETDOWN).
     Unreachable,
-    /// The destination policy forbids the address.
+    /// The receiver answered, with an error.
+    Rejected,
+    /// The receiver took it and did not answer in time.
+    Unanswered,
+    /// The destination policy forbids the address or file.
     Policy,
     /// The subscription ended, or the event grew too old, before it could be sent.
     Expired,
@@ -41,13 +45,15 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order they are listed.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::LaneFull,
         Self::TooBig,
         Self::WouldBlockTimeout,
         Self::QueueFull,
         Self::Refused,
         Self::Unreachable,
+        Self::Rejected,
+        Self::Unanswered,
         Self::Policy,
         Self::Expired,
         Self::Shutdown,
@@ -63,6 +69,8 @@ impl Reason {
             Self::QueueFull => "queue_full",
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
+            Self::Rejected => "rejected",
+            Self::Unanswered => "unanswered",
             Self::Policy => "policy",
             Self::Expired => "expired",
             Self::Shutdown => "shutdown",

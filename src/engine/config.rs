@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::limits;
-use crate::transport::Policy;
+use crate::transport::{Policy, QueueLimits};
 
 /// Settings of an [`Engine`](crate::Engine): plain data with safe defaults.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub unix_wait: Duration,
     /// How many datagrams may wait so, a receiver.
     pub unix_backlog: usize,
+    /// What may wait for one destination that is slow: a file, a server.
+    pub queue: QueueLimits,
     /// Where events may be sent.
     pub policy: Policy,
 }
@@ -34,6 +36,7 @@ impl Default for Config {
             drain: Duration::from_secs(2),
             unix_wait: Duration::from_secs(5),
             unix_backlog: 1024,
+            queue: QueueLimits::default(),
             policy: Policy::default(),
         }
     }

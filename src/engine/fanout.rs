@@ -98,12 +98,12 @@ impl Fanout {
             }
         }
         self.udp.send(&letters, cx);
-        self.outlets.flush(cx);
         served
     }
 
-    /// Does what is due.
+    /// Ends a turn: what the outlets gathered goes out, and what is due is done.
     pub(super) fn tick(&mut self, cx: &Context<'_>) {
+        self.outlets.flush(cx);
         if self
             .udp
             .deadline()

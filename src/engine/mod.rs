@@ -93,6 +93,7 @@ impl Engine {
         }
         // The reactor has settled what the workers still have: they need no more time than that.
         shared.transports.routes.stop(until);
+        shared.transports.threads.stop(until);
     }
 }
 
@@ -256,13 +257,13 @@ impl Handle {
         defined.map_err(|problem| refuse(problem).into())
     }
 
-    /// Whether a socket string can be read. `Ok(true)` if a name server must be asked before it
-    /// can be subscribed.
+    /// Whether a socket string can be read. `Ok(true)` if a name server or a disk must be
+    /// asked before it can be subscribed, so that it may take a while.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn check_socket(&self, socket: &str) -> Result<bool, SocketError> {
-        Ok(self.shared.transports.parse(socket)?.needs_lookup())
+        Ok(self.shared.transports.parse(socket)?.may_wait())
     }
 
     /// The subscriptions of one event, newest first; of all events if `event` is `None`. None of

@@ -10,8 +10,8 @@ use crate::lane::Lanes;
 use crate::parker::{Parker, Wake};
 use crate::registry::Registry;
 use crate::transport::route::Routes;
-use crate::transport::worker::Reports;
-use crate::transport::{Settings, Transports};
+use crate::transport::worker::{Reports, Threads};
+use crate::transport::{Gate, Settings, Transports};
 
 /// One raised event on its way to the reactor.
 #[derive(Debug)]
@@ -77,12 +77,14 @@ impl Shared {
             unix_backlog: config.unix_backlog.max(1),
         };
         let routes = Routes::new(config.workers, Arc::clone(&reports));
+        let threads = Arc::new(Threads::new(Arc::clone(&reports)));
+        let gate = Arc::new(Gate::new(config.policy));
         Self {
             clock: Clock::start(),
             registry: Registry::new(config.subscriptions),
             lanes: Lanes::new(config.lane_events.max(1)),
             parker,
-            transports: Transports::new(config.policy, settings, routes),
+            transports: Transports::new(gate, settings, routes, threads),
             reports,
             drain_until: OnceLock::new(),
             drain: config.drain,

@@ -21,6 +21,9 @@ pub(super) struct Counts {
     /// The errno of the last drop that had one.
     #[serde(skip_serializing_if = "Option::is_none")]
     errno: Option<i32>,
+    /// The last error of its destination that no errno says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     state: Cow<'static, str>,
 }
 
@@ -39,6 +42,7 @@ impl Counts {
             dropped: subscription.dropped,
             in_flight: subscription.in_flight,
             errno: subscription.last_errno,
+            error: subscription.last_error.clone(),
             state,
         }
     }
@@ -86,6 +90,7 @@ mod tests {
             dropped: Drops::default(),
             in_flight: 1,
             last_errno: None,
+            last_error: None,
             state,
         })
     }

@@ -2,7 +2,7 @@
 
 use super::left_ms;
 use super::shelf::{NEVER, Place, Shelf};
-use crate::destination::{Format, HealthNow};
+use crate::destination::{Format, Health, HealthNow};
 use crate::registry::Target;
 use crate::stats::Drops;
 
@@ -51,6 +51,9 @@ pub struct Subscription {
     pub in_flight: u64,
     /// The errno of the last drop that had one.
     pub last_errno: Option<i32>,
+    /// The last error of its destination, if that has more to say than an errno. It stays when the
+    /// destination does well again.
+    pub last_error: Option<String>,
     /// How its destination does, as of the last attempt.
     pub state: State,
 }
@@ -73,13 +76,16 @@ pub enum State {
 }
 
 impl State {
-    fn new(health: HealthNow, now_ms: u64) -> Self {
+    fn new(health: HealthNow, last_error: Option<&str>, now_ms: u64) -> Self {
         match health {
             HealthNow::Up => Self::Up,
             HealthNow::Blocked => Self::Blocked,
             HealthNow::Down { errno, since_ms } => Self::Down {
                 since_secs: now_ms.saturating_sub(since_ms) / 1000,
-                error: std::io::Error::from_raw_os_error(errno).to_string(),
+                error: match last_error {
+                    Some(error) => error.to_owned(),
+                    None => std::io::Error::from_raw_os_error(errno).to_string(),
+                },
             },
         }
     }
@@ -102,9 +108,14 @@ pub(super) fn read(shelf: &Shelf, place: Place, now_ms: u64) -> Subscription {
         (None, Some(address)) => printed(address, record.format),
         (None, None) => String::new(),
     };
-    let state = match &record.target {
-        Target::Shared(destination) => State::new(destination.health.read(), now_ms),
-        Target::V4 { .. } | Target::V6 { .. } => State::Up,
+    let health = match &record.target {
+        Target::Shared(destination) => Some(&destination.health),
+        Target::V4 { .. } | Target::V6 { .. } => None,
+    };
+    let last_error = health.and_then(Health::last_error);
+    let state = match health {
+        Some(health) => State::new(health.read(), last_error.as_deref(), now_ms),
+        None => State::Up,
     };
     let tally = shelf.page(place).tally(record.place);
     Subscription {
@@ -118,6 +129,7 @@ pub(super) fn read(shelf: &Shelf, place: Place, now_ms: u64) -> Subscription {
         dropped: tally.drops(),
         in_flight: tally.in_flight(),
         last_errno: tally.last_errno(),
+        last_error: last_error.map(Into::into),
         state,
     }
 }

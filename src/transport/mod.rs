@@ -19,24 +19,28 @@ pub(crate) mod udp;
 mod unix;
 pub(crate) mod worker;
 
+pub(crate) use policy::Gate;
 pub use policy::Policy;
 pub use route::Occurrence;
 pub(crate) use socket::Parsed;
 pub use socket::SocketError;
+pub use worker::QueueLimits;
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
 use resolve::Lookups;
 use route::Routes;
 use socket::Place;
+use worker::Threads;
 
-/// What the transports know: the policy, and the in-process routes.
+/// What the transports know: the policy, the in-process routes, the threads of what is slow.
 #[derive(Debug)]
 pub(crate) struct Transports {
-    policy: RwLock<Arc<Policy>>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) settings: Settings,
     pub(crate) routes: Routes,
+    pub(crate) threads: Arc<Threads>,
     lookups: Lookups,
 }
 
@@ -70,11 +74,17 @@ const ELSEWHERE: &[&str] = &[
 ];
 
 impl Transports {
-    pub(crate) fn new(policy: Policy, settings: Settings, routes: Routes) -> Self {
+    pub(crate) fn new(
+        gate: Arc<Gate>,
+        settings: Settings,
+        routes: Routes,
+        threads: Arc<Threads>,
+    ) -> Self {
         Self {
-            policy: RwLock::new(Arc::new(policy)),
+            gate,
             settings,
             routes,
+            threads,
             lookups: Lookups::default(),
         }
     }
@@ -107,8 +117,8 @@ impl Transports {
         }
     }
 
-    /// Looks up the host, if there is one, and asks the policy. May wait for a name server, up to
-    /// [`RESOLVE_TIME`](crate::limits::RESOLVE_TIME).
+    /// Looks up the host or opens the file, if there is one, and asks the policy. May wait for a
+    /// name server, up to [`RESOLVE_TIME`](crate::limits::RESOLVE_TIME), or for a disk.
     pub(crate) fn resolve(
         &self,
         text: &str,
@@ -134,7 +144,10 @@ impl Transports {
                 }
                 Route::Udp(addresses[0])
             }
-            Place::Shared { key, endpoint } => Route::Shared { key, endpoint },
+            Place::Shared { key, endpoint } => {
+                endpoint.prepare().map_err(refuse)?;
+                Route::Shared { key, endpoint }
+            }
         };
         Ok(Socket {
             route,
@@ -144,11 +157,11 @@ impl Transports {
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&self.policy.read().expect("no panic under this lock"))
+        self.gate.current()
     }
 
     pub(crate) fn set_policy(&self, policy: Policy) {
-        *self.policy.write().expect("no panic under this lock") = Arc::new(policy);
+        self.gate.replace(policy);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::IpNet;
 
@@ -59,6 +60,33 @@ impl Policy {
         Err(format!(
             "{ip} is not in an allowed network; see [policy] allow"
         ))
+    }
+}
+
+/// The policy in force.
+#[derive(Debug)]
+pub(crate) struct Gate(RwLock<Arc<Policy>>);
+
+impl Gate {
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self(RwLock::new(Arc::new(policy)))
+    }
+
+    /// Refuses all if one must not be sent to: a name server must not choose for us.
+    pub(super) fn check(&self, addresses: &[SocketAddr]) -> Result<(), String> {
+        let policy = self.current();
+        addresses
+            .iter()
+            .try_for_each(|&address| policy.check(address))
+    }
+
+    /// Puts another in its place: for whatever is subscribed or connected from now on.
+    pub(super) fn replace(&self, policy: Policy) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    }
+
+    pub(super) fn current(&self) -> Arc<Policy> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -72,9 +72,13 @@ impl Parsed {
         }
     }
 
-    /// Whether a name server must be asked before it can be used.
-    pub(crate) fn needs_lookup(&self) -> bool {
-        matches!(self.place, Place::Host { .. })
+    /// Whether a name server or a disk must be asked before it can be used.
+    pub(crate) fn may_wait(&self) -> bool {
+        match &self.place {
+            Place::Address(_) => false,
+            Place::Host { .. } => true,
+            Place::Shared { endpoint, .. } => endpoint.may_wait(),
+        }
     }
 }
 
