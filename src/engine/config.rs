@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::limits;
-use crate::transport::{Policy, QueueLimits};
+use crate::transport::{Flatstore, Policy, QueueLimits};
 
 /// Settings of an [`Engine`](crate::Engine): plain data with safe defaults.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Config {
     pub unix_backlog: usize,
     /// What may wait for one destination that is slow: a file, a server.
     pub queue: QueueLimits,
+    /// How files are written (`flatstore:` sockets).
+    pub flatstore: Flatstore,
     /// Where events may be sent.
     pub policy: Policy,
 }
@@ -37,6 +39,7 @@ impl Default for Config {
             unix_wait: Duration::from_secs(5),
             unix_backlog: 1024,
             queue: QueueLimits::default(),
+            flatstore: Flatstore::default(),
             policy: Policy::default(),
         }
     }

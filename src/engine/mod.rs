@@ -15,7 +15,7 @@ pub use raise::{Event, Raised};
 use std::fmt;
 use std::io;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use crate::event::EventName;
 use crate::registry::{Change, Changed, EventCell, Expire, Subscription};
 use crate::stats::Stats;
 use crate::transport::route::Occurrence;
-use crate::transport::{Policy, SocketError};
+use crate::transport::{Policy, RotateError, SocketError};
 use crate::wire::jsonrpc;
 use reactor::Reactor;
 use shared::Shared;
@@ -47,7 +47,9 @@ impl Engine {
         let poll = mio::Poll::new().map_err(|error| StartError::new("an epoll", error))?;
         let waker = mio::Waker::new(poll.registry(), reactor::WAKE)
             .map_err(|error| StartError::new("an eventfd", error))?;
-        let shared = Arc::new(Shared::new(config, waker));
+        let shared = Arc::new_cyclic(|shared| {
+            Shared::new(config, waker, raise::announcer(Weak::clone(shared)))
+        });
         let reactor = Reactor::new(Arc::clone(&shared), poll)
             .map_err(|error| StartError::new("a UDP socket", error))?;
         let mut engine = Self {
@@ -290,6 +292,17 @@ impl Handle {
     /// The counters of one event. What waits in lanes is not known by event.
     pub fn event_stats(&self, event: &str) -> Option<Stats> {
         Some(self.shared.registry.find(event)?.totals.read())
+    }
+
+    /// Rotates a file that `flatstore:` subscriptions write: closes it, and opens its successor,
+    /// which has another name if the suffix says so. For who has renamed the file.
+    ///
+    /// Waits until the successor is written to; up to a second, if the disk holds the file.
+    ///
+    /// # Errors
+    /// When nobody has subscribed the file, or the successor cannot be opened.
+    pub fn rotate_flatstore(&self, path: &str) -> Result<(), RotateError> {
+        self.shared.transports.files.rotate(path)
     }
 
     /// Replaces the destination policy, for every subscription made from now on.

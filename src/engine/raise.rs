@@ -4,7 +4,7 @@
 //! sleeping reactor.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::BytesMut;
 use crossbeam::utils::CachePadded;
@@ -17,6 +17,7 @@ use crate::limits::PAYLOAD_BYTES;
 use crate::parker::Notified;
 use crate::registry::EventCell;
 use crate::stats::{RaiseCount, Reason, Totals};
+use crate::transport::Announce;
 use crate::wire::jsonrpc;
 
 /// A declared event. Cheap to clone; any thread may raise it.
@@ -85,6 +86,24 @@ impl Event {
         encode(&mut block);
         with_raiser(&self.shared, |raiser| raiser.push(&self.cell, block))
     }
+}
+
+/// What raises the engine's own events, with string parameters, on the calling thread. One that
+/// nobody declared is raised for nobody.
+pub(super) fn announcer(shared: Weak<Shared>) -> Announce {
+    Arc::new(move |name, params| {
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let Some(cell) = shared.registry.find(name) else {
+            return;
+        };
+        Event::new(cell, shared).raise(|p| {
+            for (name, value) in params {
+                p.str(name, value);
+            }
+        });
+    })
 }
 
 thread_local! {

@@ -11,7 +11,7 @@ use crate::parker::{Parker, Wake};
 use crate::registry::Registry;
 use crate::transport::route::Routes;
 use crate::transport::worker::{Reports, Threads};
-use crate::transport::{Gate, Settings, Transports};
+use crate::transport::{Announce, Files, Gate, Settings, Transports};
 
 /// One raised event on its way to the reactor.
 #[derive(Debug)]
@@ -66,7 +66,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, waker: mio::Waker) -> Self {
+    /// `announce` raises the engine's own events.
+    pub(crate) fn new(config: Config, waker: mio::Waker, announce: Announce) -> Self {
         let parker = Arc::new(Parker::new(Alarm(waker)));
         let notifier = Arc::clone(&parker);
         let reports = Arc::new(Reports::new(move || {
@@ -79,12 +80,13 @@ impl Shared {
         let routes = Routes::new(config.workers, Arc::clone(&reports));
         let threads = Arc::new(Threads::new(Arc::clone(&reports)));
         let gate = Arc::new(Gate::new(config.policy));
+        let files = Files::new(config.flatstore, config.queue, &gate, &threads, announce);
         Self {
             clock: Clock::start(),
             registry: Registry::new(config.subscriptions),
             lanes: Lanes::new(config.lane_events.max(1)),
             parker,
-            transports: Transports::new(gate, settings, routes, threads),
+            transports: Transports::new(gate, settings, routes, threads, files),
             reports,
             drain_until: OnceLock::new(),
             drain: config.drain,

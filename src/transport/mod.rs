@@ -8,6 +8,7 @@
 
 mod backlog;
 mod datagram;
+mod flatstore;
 pub(crate) mod kernel;
 pub(crate) mod listen;
 mod policy;
@@ -19,6 +20,8 @@ pub(crate) mod udp;
 mod unix;
 pub(crate) mod worker;
 
+pub(crate) use flatstore::{Announce, Files};
+pub use flatstore::{Flatstore, RotateError};
 pub(crate) use policy::Gate;
 pub use policy::Policy;
 pub use route::Occurrence;
@@ -41,6 +44,7 @@ pub(crate) struct Transports {
     pub(crate) settings: Settings,
     pub(crate) routes: Routes,
     pub(crate) threads: Arc<Threads>,
+    pub(crate) files: Arc<Files>,
     lookups: Lookups,
 }
 
@@ -59,18 +63,12 @@ const SCHEMES: &[(&str, Parse)] = &[
     ("udp", udp::parse),
     ("unix", unix::parse),
     ("route", route::parse),
+    ("flatstore", flatstore::parse),
 ];
 
 /// Schemes of OpenSIPS that this build does not carry.
 const ELSEWHERE: &[&str] = &[
-    "tcp",
-    "flatstore",
-    "virtual",
-    "xmlrpc",
-    "rabbitmq",
-    "kafka",
-    "sqs",
-    "routing",
+    "tcp", "virtual", "xmlrpc", "rabbitmq", "kafka", "sqs", "routing",
 ];
 
 impl Transports {
@@ -79,12 +77,14 @@ impl Transports {
         settings: Settings,
         routes: Routes,
         threads: Arc<Threads>,
+        files: Files,
     ) -> Self {
         Self {
             gate,
             settings,
             routes,
             threads,
+            files: Arc::new(files),
             lookups: Lookups::default(),
         }
     }

@@ -27,6 +27,7 @@ use memchr::memmem;
 
 use crate::event::Notification;
 use crate::event::Value;
+use crate::limits;
 
 /// How lines are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,9 @@ pub enum StyleError {
     /// Columns would run into each other.
     #[error("the delimiter is empty; the default is \",\"")]
     Empty,
+    /// A line could become many times as long as its event.
+    #[error("the delimiter is longer than {} bytes", limits::DELIMITER_BYTES)]
+    TooLong,
     /// A newline ends a line.
     #[error("a delimiter or escape cannot hold a newline")]
     Newline,
@@ -82,6 +86,9 @@ impl Style {
         let has_newline = |text: &str| text.contains('\n');
         if delimiter.is_empty() {
             return Err(StyleError::Empty);
+        }
+        if delimiter.len() > limits::DELIMITER_BYTES {
+            return Err(StyleError::TooLong);
         }
         if has_newline(delimiter) || escape.is_some_and(has_newline) {
             return Err(StyleError::Newline);
@@ -165,7 +172,27 @@ impl Style {
             out.extend_from_slice(put.as_bytes());
             rest = &rest[at + find.len()..];
         }
+        if self.escape.is_some() {
+            rest = self.put_overlap(out, rest);
+        }
         self.put_undelimited(out, rest);
+    }
+
+    /// Writes a value up to what would make a delimiter with the one that follows: `a:` before
+    /// `::`. A space takes the place of its first character. Returns what is left.
+    fn put_overlap<'a>(&self, out: &mut BytesMut, mut text: &'a str) -> &'a str {
+        let (delimiter, first) = (&self.delimiter, first_character(&self.delimiter));
+        while let Some(at) = (1..delimiter.len())
+            .filter(|&at| delimiter.is_char_boundary(at))
+            .filter(|&at| delimiter.starts_with(&delimiter[at..]))
+            .find(|&at| text.ends_with(&delimiter[..at]))
+            .map(|at| text.len() - at)
+        {
+            self.put_undelimited(out, &text[..at]);
+            out.extend_from_slice(b" ");
+            text = &text[at + first.len()..];
+        }
+        text
     }
 
     fn put_undelimited(&self, out: &mut BytesMut, text: &str) {
@@ -262,6 +289,10 @@ mod tests {
         assert_eq!(line(&style, values(&[",a,,b,"])), "E_G,|a||b|\n");
         let style = Style::new("::", Some("##")).unwrap();
         assert_eq!(line(&style, values(&["a:b::c:::d"])), "E_G::a:b##c##:d\n");
+        // What would be a delimiter with the one that follows.
+        assert_eq!(line(&style, values(&[":", "a:::", ""])), "E_G:: ::a## ::\n");
+        let style = Style::new("aba", Some("---")).unwrap();
+        assert_eq!(line(&style, values(&["xab", "aa"])), "E_Gabax babaaa\n");
     }
 
     #[test]
@@ -288,6 +319,8 @@ mod tests {
     #[test]
     fn styles_that_could_not_be_read_are_refused() {
         assert_eq!(Style::new("", None), Err(StyleError::Empty));
+        let long = "-".repeat(limits::DELIMITER_BYTES + 1);
+        assert_eq!(Style::new(&long, None), Err(StyleError::TooLong));
         assert_eq!(Style::new("\n", None), Err(StyleError::Newline));
         assert_eq!(Style::new(",", Some("\n")), Err(StyleError::Newline));
         assert_eq!(Style::new(",", Some("||")), Err(StyleError::Length));
