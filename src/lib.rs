@@ -86,7 +86,7 @@ pub mod internals {
 pub use destination::WhenFull;
 pub use engine::{Config, Engine, Event, Handle, Raised};
 pub use event::{EventName, Params, Value};
-pub use registry::{Expire, State, Subscription};
+pub use registry::{Expire, MemberState, State, Subscription};
 pub use stats::{Drops, Reason, Stats};
 pub use transport::{Occurrence, RotateError};
 

@@ -4,16 +4,16 @@
 //! Every captured case is here: equal byte for byte, or in one of the lists below. A listed case
 //! that turns out to be equal (or to have been sent) fails as well.
 
-mod golden_case;
+mod support;
 
 use bellwire::wire::flat::Style;
 use bellwire::wire::parse;
 use bellwire::wire::xml;
 use bytes::BytesMut;
-use golden_case::NOT_SENT;
-use golden_case::encoded;
-use golden_case::is_equal;
 use serde_json::Value as Json;
+use support::golden::NOT_SENT;
+use support::golden::encoded;
+use support::golden::is_equal;
 
 /// Where a case differs on purpose: its name, the decision (as in the README's compatibility
 /// section), and the columns that we write, separated by `;`.

@@ -73,6 +73,43 @@ fn a_stop_under_load_delivers_or_counts_every_event() {
 }
 
 #[test]
+fn a_stop_waits_for_a_receiver_that_reads_slowly() {
+    let daemon = Home::new().serve("limits.drain_seconds = 20.0");
+    let path = daemon.dir.path("slow.sock");
+    let slow = UnixDatagram::bind(&path).unwrap();
+    slow.set_read_timeout(Some(PATIENCE)).unwrap();
+    let name = format!("unix:{}", path.display());
+    daemon.dir.succeed(&["subscribe", "E_PIKE_BLOCKED", &name]);
+    // Many more than the kernel queues for it.
+    let count = 500;
+    let proxy = UnixDatagram::unbound().unwrap();
+    proxy.connect(daemon.dir.run().join("events.sock")).unwrap();
+    for _ in 0..count {
+        proxy.send(PAYLOAD.as_bytes()).unwrap();
+    }
+    let raised = || {
+        daemon
+            .dir
+            .succeed(&["stats", "evi:raised"])
+            .contains(&format!(" {count}\n"))
+    };
+    eventually("all are raised", raised);
+    daemon.signal(Signal::TERM);
+    eventually("it takes no more", || proxy.send(b"x").is_err());
+    for _ in 0..count {
+        let mut buffer = [0; 1000];
+        let length = slow.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], PAYLOAD.as_bytes());
+    }
+    let (status, last, _) = daemon.wait();
+    assert!(status.success());
+    assert!(
+        last.contains(&format!("delivered {count}, dropped 0")),
+        "{last}"
+    );
+}
+
+#[test]
 fn either_signal_ends_it_and_leaves_the_directory_clean() {
     for signal in [Signal::INT, Signal::TERM] {
         let daemon = Daemon::start();

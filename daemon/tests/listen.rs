@@ -3,6 +3,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixDatagram;
 use std::process::{ChildStdout, Stdio};
 
 use rustix::process::Signal;
@@ -137,4 +138,65 @@ fn an_unknown_event_is_said_at_once_and_leaves_nothing() {
     let complaint = daemon.dir.fail(1, &["listen", EVENT, "E_NOBODY_KNOWS"]);
     assert!(complaint.contains("E_NOBODY_KNOWS"), "{complaint}");
     assert_eq!(subscribers(&daemon.dir), 0);
+}
+
+#[test]
+fn what_a_slow_listener_misses_is_counted_and_said() {
+    let daemon = Home::new().serve("limits = { unix_wait_seconds = 0.1, unix_backlog = 5 }");
+    for socket in ["unix:slow.sock", "udp:127.0.0.1:0"] {
+        let mut command = daemon.dir.program(&["listen", EVENT, "--socket", socket]);
+        command
+            .current_dir(daemon.dir.run())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let listener = Running(child);
+        let before = matched(&daemon.dir);
+        raise(&daemon.dir);
+        line(&mut stdout);
+        listener.signal(Signal::STOP);
+        let proxy = UnixDatagram::unbound().unwrap();
+        proxy.connect(daemon.dir.run().join("events.sock")).unwrap();
+        // More than a kernel holds for one socket.
+        let (raised, long) = (2000, "x".repeat(30_000));
+        for _ in 0..raised {
+            let event =
+                format!(r#"{{"jsonrpc":"2.0","method":"{EVENT}","params":{{"ip":"{long}"}}}}"#);
+            proxy.send(event.as_bytes()).unwrap();
+        }
+        eventually("nothing waits", || {
+            let text = daemon
+                .dir
+                .succeed(&["subscribers", EVENT, "--verbose", "--json"]);
+            let listing: Value = serde_json::from_str(&text).unwrap();
+            let fate = &listing["Event"]["Subscribers"][0];
+            fate["matched"].as_u64() > Some(raised) && fate["in_flight"] == 0
+        });
+        listener.signal(Signal::CONT);
+        listener.signal(Signal::TERM);
+        let printed = 1 + stdout.lines().count() as u64;
+        let (code, said) = end(listener);
+        assert_eq!(code, Some(0), "{said}");
+        let (_, counts) = said.split_once("WARN ").expect(&said);
+        let counts: Vec<u64> = counts
+            .split(' ')
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        let [received, dropped, unread, ..] = counts[..] else {
+            panic!("{said}")
+        };
+        assert_eq!(received, printed, "{said}");
+        assert_eq!(
+            received + dropped + unread,
+            matched(&daemon.dir) - before,
+            "{said}"
+        );
+    }
+}
+
+fn matched(home: &Home) -> u64 {
+    let text = home.succeed(&["stats", "evi:matched", "--json"]);
+    let counters: Value = serde_json::from_str(&text).unwrap();
+    counters["evi:matched"].as_u64().unwrap()
 }

@@ -4,6 +4,8 @@ mod config;
 mod control;
 mod core;
 mod fanout;
+mod forms;
+mod groups;
 mod outlets;
 mod raise;
 mod reactor;
@@ -28,7 +30,7 @@ use crate::wire::jsonrpc;
 use reactor::Reactor;
 use shared::Shared;
 
-/// No shutdown waits longer.
+/// Nothing waits longer: an `Instant` cannot hold every `Duration`.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Owns the engine's threads. Shuts down and drains when dropped.
@@ -195,7 +197,7 @@ impl Handle {
                     _ => self.cell(event)?.id,
                 };
                 last = Some((event, id));
-                changes.push(self.subscription(id, socket, expire, &policy)?);
+                changes.push(self.change(id, socket, expire, &policy)?);
                 Ok(())
             })
             .collect();
@@ -259,13 +261,16 @@ impl Handle {
         defined.map_err(|problem| refuse(problem).into())
     }
 
-    /// Whether a socket string can be read. `Ok(true)` if a name server or a disk must be
-    /// asked before it can be subscribed, so that it may take a while.
+    /// Whether a socket string can be subscribed, as far as that can be told without asking a
+    /// name server or a disk. `Ok(true)` if one must be asked, so that it may take a while.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read, or the policy forbids its address.
     pub fn check_socket(&self, socket: &str) -> Result<bool, SocketError> {
-        Ok(self.shared.transports.parse(socket)?.may_wait())
+        let transports = &self.shared.transports;
+        let parsed = transports.parse(socket)?;
+        transports.check(socket, &parsed, &transports.policy())?;
+        Ok(parsed.may_wait())
     }
 
     /// The subscriptions of one event, newest first; of all events if `event` is `None`. None of
@@ -277,6 +282,14 @@ impl Handle {
             Some(None) => return Vec::new(),
         };
         self.shared.registry.list(self.shared.clock.now_ms(), id)
+    }
+
+    /// The subscription of that socket to that event, if there is one.
+    pub fn subscription(&self, event: &str, socket: &str) -> Option<Subscription> {
+        let event = self.shared.registry.find(event)?.id;
+        let identity = self.shared.transports.parse(socket).ok()?.into_identity();
+        let now_ms = self.shared.clock.now_ms();
+        self.shared.registry.get(now_ms, event, &identity)
     }
 
     /// The counters of all events together.
@@ -305,9 +318,21 @@ impl Handle {
         self.shared.transports.files.rotate(path)
     }
 
-    /// Replaces the destination policy, for every subscription made from now on.
+    /// Replaces the destination policy, for every subscription made from now on. Transports that
+    /// connect or open files ask it again each time.
     pub fn set_policy(&self, policy: Policy) {
         self.shared.transports.set_policy(policy);
+    }
+
+    /// Ends the subscriptions to addresses that the policy forbids by now; returns those. What a
+    /// name server told is asked about when it is next used.
+    pub fn enforce_policy(&self) -> Vec<Subscription> {
+        let policy = self.shared.transports.policy();
+        let now_ms = self.shared.clock.now_ms();
+        let allowed = |address| policy.check(address).is_ok();
+        let ended = self.shared.registry.end_forbidden(now_ms, allowed);
+        self.shared.parker.notify();
+        ended
     }
 
     /// Whether this thread's lane takes another event: for sources that can wait.
@@ -336,7 +361,7 @@ impl Handle {
         changed
     }
 
-    fn subscription(
+    fn change(
         &self,
         event: u32,
         socket: &str,

@@ -79,12 +79,9 @@ impl Event {
         self.raise_heard(|block| block.extend_from_slice(payload))
     }
 
-    /// Nothing is borrowed while `encode` runs: it may itself raise events.
     #[inline(never)]
     fn raise_heard(&self, encode: impl FnOnce(&mut BytesMut)) -> Raised {
-        let mut block = with_raiser(&self.shared, |raiser| raiser.arena.lease());
-        encode(&mut block);
-        with_raiser(&self.shared, |raiser| raiser.push(&self.cell, block))
+        with_raiser(&self.shared, |raiser| raiser.raise(&self.cell, encode))
     }
 }
 
@@ -112,13 +109,16 @@ thread_local! {
 }
 
 /// What a thread needs to raise the events of one engine.
+///
+/// The closure that writes the parameters may itself raise events, so it meets only shared
+/// borrows, and the one of the arena, which a nested raise does without.
 #[derive(Debug)]
 struct Raiser {
     shared: Arc<Shared>,
     lane: Producer<Raise>,
-    arena: Arena,
+    arena: RefCell<Arena>,
     /// By event id.
-    counts: Vec<Option<Counted>>,
+    counts: RefCell<Vec<Option<Counted>>>,
 }
 
 #[derive(Debug)]
@@ -129,21 +129,32 @@ struct Counted {
 
 /// Calls `act` with the thread's raiser for that engine.
 #[inline]
-fn with_raiser<R>(shared: &Arc<Shared>, act: impl FnOnce(&mut Raiser) -> R) -> R {
+fn with_raiser<R>(shared: &Arc<Shared>, act: impl FnOnce(&Raiser) -> R) -> R {
     let mut act = Some(act);
     let done = RAISERS.try_with(|raisers| {
-        let mut raisers = raisers.try_borrow_mut().ok()?;
-        let known = raisers
-            .iter()
-            .position(|raiser| Arc::ptr_eq(&raiser.shared, shared));
-        let index = known.unwrap_or_else(|| enroll(&mut raisers, shared));
-        act.take().map(|act| act(&mut raisers[index]))
+        let mut known = raisers.borrow();
+        let mut index = position(&known, shared);
+        if index.is_none() {
+            drop(known);
+            enroll(raisers, shared);
+            known = raisers.borrow();
+            index = position(&known, shared);
+        }
+        let raiser = known.get(index?)?;
+        act.take().map(|act| act(raiser))
     });
     match (done, act) {
         (Ok(Some(result)), _) => result,
-        (_, Some(act)) => act(&mut Raiser::new(shared)),
+        (_, Some(act)) => act(&Raiser::new(shared)),
         (_, None) => unreachable!("what was called has returned"),
     }
+}
+
+#[inline]
+fn position(raisers: &[Raiser], shared: &Arc<Shared>) -> Option<usize> {
+    raisers
+        .iter()
+        .position(|raiser| Arc::ptr_eq(&raiser.shared, shared))
 }
 
 /// Whether this thread's lane takes another event.
@@ -151,13 +162,22 @@ pub(super) fn lane_has_room(shared: &Arc<Shared>) -> bool {
     with_raiser(shared, |raiser| raiser.lane.has_room())
 }
 
-/// Adds a raiser, and lets go of those whose engine has closed.
+/// Adds a raiser, and lets go of those whose engine has closed. Not while another engine's event
+/// is being raised: then the raise at hand does with a raiser of its own.
 #[cold]
 #[inline(never)]
-fn enroll(raisers: &mut Vec<Raiser>, shared: &Arc<Shared>) -> usize {
-    raisers.retain(|raiser| !raiser.shared.parker.is_closed());
+fn enroll(raisers: &RefCell<Vec<Raiser>>, shared: &Arc<Shared>) {
+    let Ok(mut raisers) = raisers.try_borrow_mut() else {
+        return;
+    };
+    let (open, closed): (Vec<_>, Vec<_>) = std::mem::take(&mut *raisers)
+        .into_iter()
+        .partition(|raiser| !raiser.shared.parker.is_closed());
+    *raisers = open;
     raisers.push(Raiser::new(shared));
-    raisers.len() - 1
+    drop(raisers);
+    // The last of an engine may go here, and its handlers, which may do anything.
+    drop(closed);
 }
 
 impl Raiser {
@@ -165,16 +185,20 @@ impl Raiser {
         Self {
             lane: shared.lanes.register(),
             shared: Arc::clone(shared),
-            arena: Arena::default(),
-            counts: Vec::new(),
+            arena: RefCell::default(),
+            counts: RefCell::default(),
         }
     }
 
-    /// Hands the payload in `block` to the reactor, or counts why not.
+    /// Encodes the event and hands it to the reactor, or counts why not.
     #[inline]
-    fn push(&mut self, cell: &EventCell, block: BytesMut) -> Raised {
-        let payload = self.arena.settle(block);
-        let count = count_of(&mut self.counts, cell);
+    fn raise(&self, cell: &EventCell, encode: impl FnOnce(&mut BytesMut)) -> Raised {
+        let payload = match self.arena.try_borrow_mut() {
+            Ok(mut arena) => arena.write(encode),
+            Err(_) => Arena::default().write(encode),
+        };
+        let mut counts = self.counts.borrow_mut();
+        let count = count_of(&mut counts, cell);
         count.raised.add(1);
         let dropped = |reason| {
             count.dropped.add(reason, 1);
@@ -192,7 +216,7 @@ impl Raiser {
         }
         match self.shared.parker.notify() {
             Notified::Open => Raised::Queued,
-            Notified::Closed => self.take_back(address),
+            Notified::Closed => self.take_back(&counts, address),
         }
     }
 
@@ -200,10 +224,10 @@ impl Raiser {
     /// is nobody's; each event is taken out once, here or by the reactor, and counted there.
     /// `address` tells the last one: the reactor may have had it in time.
     #[cold]
-    fn take_back(&mut self, address: *const u8) -> Raised {
+    fn take_back(&self, counts: &[Option<Counted>], address: *const u8) -> Raised {
         let mut raised = Raised::Queued;
         while let Some(raise) = self.lane.reclaim() {
-            if let Some(Some(counted)) = self.counts.get(raise.event as usize) {
+            if let Some(Some(counted)) = counts.get(raise.event as usize) {
                 counted.count.dropped.add(Reason::Shutdown, 1);
             }
             if raise.payload.as_ptr() == address {

@@ -91,6 +91,7 @@ mod tests {
             in_flight: 1,
             last_errno: None,
             last_error: None,
+            members: Vec::new(),
             state,
         })
     }

@@ -55,8 +55,9 @@ pub(super) struct Fifo {
 /// The file behind the path, which a cleaner of `/tmp` may remove.
 #[derive(Debug)]
 struct Open {
-    pipe: File,
+    /// Goes before the pipe is closed: until then nobody can take it for stale.
     file: OwnFile,
+    pipe: File,
     owner: u32,
 }
 

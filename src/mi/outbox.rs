@@ -258,3 +258,65 @@ fn describe(origin: &Origin) -> String {
         } => format!("{address:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    use super::super::fifo::FifoConfig;
+    use super::*;
+    use crate::testing::TempDir;
+
+    /// What the second would write is short enough for the room that the reader has made.
+    #[test]
+    fn a_reply_waits_for_the_one_before_it() {
+        let directory = TempDir::new();
+        let mut config = FifoConfig::new(directory.file("mi"));
+        config.reply_dir = directory.path().to_owned();
+        let ends = Ends {
+            fifos: vec![Fifo::create(config).unwrap()],
+            sockets: Vec::new(),
+        };
+        let path = directory.file("r");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let mut options = std::fs::OpenOptions::new();
+        let mut reader = options
+            .read(true)
+            .custom_flags(nonblocking)
+            .open(path)
+            .unwrap();
+
+        let origin = Origin::Fifo {
+            fifo: 0,
+            name: Some("r".into()),
+        };
+        let mut outbox = Outbox::default();
+        let now = Instant::now();
+        let long = vec![b'1'; 200_000];
+        let first = outbox.push(origin.clone(), long.clone(), &ends, now);
+        assert_eq!(first, Ok(Sent::Later));
+        let mut got = vec![0; 30_000];
+        reader.read_exact(&mut got).unwrap();
+        let second = outbox.push(origin, b"2".to_vec(), &ends, now);
+        assert_eq!(second, Ok(Sent::Later));
+
+        let mut sent = 0;
+        let mut time = now;
+        while sent < 2 {
+            time += PAUSE;
+            let turn = outbox.work(&ends, time);
+            assert_eq!(turn.dropped, []);
+            sent += turn.sent;
+            let mut buffer = [0; 65536];
+            while let Ok(length @ 1..) = reader.read(&mut buffer) {
+                got.extend_from_slice(&buffer[..length]);
+            }
+        }
+        assert_eq!(got, [long, b"2".to_vec()].concat());
+        assert_eq!(outbox.due(), None);
+    }
+}

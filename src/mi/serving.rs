@@ -119,8 +119,6 @@ impl Serving {
         messages: (Sender<Message>, Receiver<Message>, Arc<Waker>),
         fifo_check: Duration,
     ) -> Self {
-        // A listener can have had something to read before it was registered.
-        let unread = (0..ends.fifos.len() + ends.sockets.len()).collect();
         Self {
             poll,
             ends,
@@ -129,7 +127,7 @@ impl Serving {
             messages,
             lookups: Arc::new(()),
             outbox: Outbox::default(),
-            unread,
+            unread: Vec::new(),
             fifo_check,
             next_check: Instant::now() + fifo_check,
             // One byte more than is taken tells what is too long from what just fits.
@@ -241,7 +239,6 @@ impl Serving {
         match remade {
             Ok(()) => {
                 count(&self.counters.fifos_remade);
-                self.unread.push(index);
                 tracing::warn!(path = %path.display(), "the FIFO had vanished and was made again");
             }
             Err(why) => {
@@ -369,34 +366,46 @@ impl Serving {
             let text = work.run(&self.commands);
             return self.reply(origin, text);
         }
-        if Arc::strong_count(&self.lookups) > limits::MI_LOOKUPS {
-            count(&self.counters.lookups_refused);
-            return self.reply(origin, work.refused());
+        let refused = work.refused();
+        let is_full = Arc::strong_count(&self.lookups) > limits::MI_LOOKUPS;
+        if !is_full {
+            match self.run_beside(origin.clone(), work) {
+                Ok(()) => return,
+                Err(error) => self.complain(&format!("no thread for a name lookup: {error}")),
+            }
         }
+        count(&self.counters.lookups_refused);
+        self.reply(origin, refused);
+    }
+
+    /// Runs a request on a thread of its own, which sends the reply back here.
+    fn run_beside(&self, origin: Origin, work: Work) -> io::Result<()> {
         let commands = self.commands.clone();
         let ticket = Arc::clone(&self.lookups);
         let (messages, waker) = (self.messages.0.clone(), Arc::clone(&self.messages.2));
-        let spawned = thread::Builder::new()
+        let run = move || {
+            let text = work.run(&commands);
+            drop(ticket);
+            // The server may have stopped meanwhile; then nobody wants the reply.
+            if messages.send(Message::Reply(origin, text)).is_ok()
+                && let Err(error) = waker.wake()
+            {
+                tracing::error!(%error, "cannot wake the management thread");
+            }
+        };
+        thread::Builder::new()
             .name("bellwire-lookup".into())
-            .spawn(move || {
-                let text = work.run(&commands);
-                drop(ticket);
-                // The server may have stopped meanwhile; then nobody wants the reply.
-                if messages.send(Message::Reply(origin, text)).is_ok()
-                    && let Err(error) = waker.wake()
-                {
-                    tracing::error!(%error, "cannot wake the management thread");
-                }
-            });
-        if let Err(error) = spawned {
-            self.complain(&format!("cannot start a thread for a name lookup: {error}"));
-        }
+            .spawn(run)
+            .map(drop)
     }
 
     fn reply(&mut self, origin: Origin, text: Option<Vec<u8>>) {
         let Some(text) = text else {
             return;
         };
+        if matches!(origin, Origin::Fifo { name: None, .. }) {
+            return;
+        }
         match self.outbox.push(origin, text, &self.ends, Instant::now()) {
             Ok(Sent::Now) => count(&self.counters.replies),
             Ok(Sent::Later) => {}
@@ -445,7 +454,7 @@ impl Work {
     }
 
     /// The reply when too many wait already.
-    fn refused(self) -> Option<Vec<u8>> {
+    fn refused(&self) -> Option<Vec<u8>> {
         let busy = super::failure::Failure::because(
             503,
             "Service Unavailable",
@@ -455,7 +464,7 @@ impl Work {
             ),
         );
         match self {
-            Self::Json(request) => request.id.map(|id| request::refusal(&busy, &id)),
+            Self::Json(request) => request.id.as_ref().map(|id| request::refusal(&busy, id)),
             Self::Text { .. } => Some(text::refusal(&busy)),
         }
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::table::{Block, Chunk, EventCell, Record, Table, Target};
-use crate::destination::{Destination, Format, Name};
+use crate::destination::{Format, Manner, Name};
 use crate::limits::{BLOCK_CHUNKS, CHUNK_SUBSCRIPTIONS};
 use crate::snapshot::Retired;
 use crate::stats::Page;
@@ -49,6 +49,8 @@ const _: () = assert!(size_of::<Entry>() <= 28);
 
 /// The slice of a subscription that never ends.
 pub(super) const NEVER: u32 = u32::MAX;
+/// The last slice there is: 34 years after the start.
+pub(super) const LAST: u32 = NEVER - 1;
 
 const VACANT: Entry = Entry {
     serial: [0; 2],
@@ -70,6 +72,7 @@ impl Entry {
 pub(super) struct Newcomer {
     pub(super) target: Target,
     pub(super) format: Format,
+    pub(super) manner: Manner,
     pub(super) name: Option<Name>,
     pub(super) serial: u64,
     pub(super) slice: u32,
@@ -81,7 +84,7 @@ pub(super) struct Newcomer {
 pub(super) struct Leaver {
     pub(super) place: Place,
     pub(super) page: Arc<Page>,
-    pub(super) destination: Option<Arc<Destination>>,
+    pub(super) target: Target,
 }
 
 /// All subscriptions of one event, as their writer sees them.
@@ -164,6 +167,7 @@ impl Shelf {
             target: newcomer.target,
             place: index,
             format: newcomer.format,
+            manner: newcomer.manner,
             named: newcomer.name.is_some(),
         });
         if let Some(name) = newcomer.name {
@@ -233,14 +237,10 @@ impl Shelf {
             self.entries[number][usize::from(moved)].position = position;
         }
         self.changed = true;
-        let destination = match record.target {
-            Target::Shared(destination) => Some(destination),
-            Target::V4 { .. } | Target::V6 { .. } => None,
-        };
         Leaver {
             place,
             page,
-            destination,
+            target: record.target,
         }
     }
 

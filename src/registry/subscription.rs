@@ -1,8 +1,9 @@
 //! Subscriptions as users see them.
 
+use super::group::MemberState;
 use super::left_ms;
-use super::shelf::{NEVER, Place, Shelf};
-use crate::destination::{Format, Health, HealthNow};
+use super::shelf::{LAST, NEVER, Place, Shelf};
+use crate::destination::{HealthNow, udp_text};
 use crate::registry::Target;
 use crate::stats::Drops;
 
@@ -56,6 +57,8 @@ pub struct Subscription {
     pub last_error: Option<String>,
     /// How its destination does, as of the last attempt.
     pub state: State,
+    /// The members of a `virtual:` socket, in its order; of any other, none.
+    pub members: Vec<MemberState>,
 }
 
 /// How a destination does, as of the last attempt.
@@ -76,16 +79,13 @@ pub enum State {
 }
 
 impl State {
-    fn new(health: HealthNow, last_error: Option<&str>, now_ms: u64) -> Self {
+    pub(super) fn new(health: HealthNow, now_ms: u64) -> Self {
         match health {
             HealthNow::Up => Self::Up,
             HealthNow::Blocked => Self::Blocked,
-            HealthNow::Down { errno, since_ms } => Self::Down {
+            HealthNow::Down { error, since_ms } => Self::Down {
                 since_secs: now_ms.saturating_sub(since_ms) / 1000,
-                error: match last_error {
-                    Some(error) => error.to_owned(),
-                    None => std::io::Error::from_raw_os_error(errno).to_string(),
-                },
+                error,
             },
         }
     }
@@ -97,25 +97,23 @@ pub(super) fn read(shelf: &Shelf, place: Place, now_ms: u64) -> Subscription {
     let (expire, ttl_secs) = match entry.slice {
         NEVER => (Expire::Never, None),
         slice => {
-            let ttl = left_ms(slice, now_ms)
-                .div_ceil(1000)
-                .min(u64::from(entry.expire_secs));
+            let left = match slice {
+                // Ends later than the clock of slices can tell: decades from now.
+                LAST => u64::MAX,
+                slice => left_ms(slice, now_ms).div_ceil(1000),
+            };
+            let ttl = left.min(u64::from(entry.expire_secs));
             (Expire::AfterSecs(entry.expire_secs), Some(ttl as u32))
         }
     };
     let socket = match (shelf.name(place), record.target.address()) {
         (Some(name), _) => name.printed.to_string(),
-        (None, Some(address)) => printed(address, record.format),
+        (None, Some(address)) => udp_text(address, record.format),
         (None, None) => String::new(),
     };
-    let health = match &record.target {
-        Target::Shared(destination) => Some(&destination.health),
-        Target::V4 { .. } | Target::V6 { .. } => None,
-    };
-    let last_error = health.and_then(Health::last_error);
-    let state = match health {
-        Some(health) => State::new(health.read(), last_error.as_deref(), now_ms),
-        None => State::Up,
+    let members = match &record.target {
+        Target::Group(group) => group.read(now_ms),
+        Target::V4 { .. } | Target::V6 { .. } | Target::Shared(..) => Vec::new(),
     };
     let tally = shelf.page(place).tally(record.place);
     Subscription {
@@ -129,15 +127,8 @@ pub(super) fn read(shelf: &Shelf, place: Place, now_ms: u64) -> Subscription {
         dropped: tally.drops(),
         in_flight: tally.in_flight(),
         last_errno: tally.last_errno(),
-        last_error: last_error.map(Into::into),
-        state,
-    }
-}
-
-/// The socket string of a plain UDP subscription.
-fn printed(address: std::net::SocketAddr, format: Format) -> String {
-    match format {
-        Format::Json => format!("udp:{address}"),
-        Format::Text => format!("udp:{address}?format=text"),
+        last_error: record.target.last_error(),
+        state: record.target.state(now_ms),
+        members,
     }
 }

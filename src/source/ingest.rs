@@ -110,6 +110,7 @@ impl Ingest {
             ),
             handle,
             stopping: Arc::clone(&stopping),
+            until: None,
             // One byte more than is taken tells what is too long from what just fits.
             buffer: vec![0; limits::PAYLOAD_BYTES + 1].into_boxed_slice(),
             throttle: Throttle::default(),
@@ -149,7 +150,7 @@ impl Ingest {
         }
     }
 
-    /// Stops. What the kernel still holds is not taken.
+    /// Takes what the kernel already holds, and stops.
     pub fn stop(mut self) {
         self.end();
     }
@@ -192,6 +193,9 @@ fn register(listeners: &[Listener]) -> io::Result<(Poll, Waker)> {
 
 /// Datagrams taken from one socket before the others get their turn.
 const TURN: usize = 256;
+/// How long what the kernel holds is taken after the stop: a sender that goes on, or an engine
+/// that has stopped already, must not keep us for ever.
+const LAST: Duration = Duration::from_secs(1);
 /// How long to wait for room in the lane before looking again.
 const NAP: Duration = Duration::from_micros(50);
 
@@ -203,6 +207,8 @@ struct Taking {
     intake: Intake,
     handle: Handle,
     stopping: Arc<AtomicBool>,
+    /// When to end at the latest; set by the stop.
+    until: Option<Instant>,
     buffer: Box<[u8]>,
     throttle: Throttle,
 }
@@ -210,8 +216,7 @@ struct Taking {
 impl Taking {
     fn run(mut self) {
         let mut readiness = Events::with_capacity(64);
-        // A socket can have had something before it was registered.
-        let mut unread: Vec<usize> = (0..self.listeners.len()).collect();
+        let mut unread: Vec<usize> = Vec::new();
         while !self.stopping.load(Relaxed) {
             let timeout = (!unread.is_empty()).then_some(Duration::ZERO);
             match self.poll.poll(&mut readiness, timeout) {
@@ -231,6 +236,16 @@ impl Taking {
             unread.dedup();
             unread.retain(|&index| self.drain(index));
         }
+        // What the kernel has taken is ours: the sender was told that it arrived.
+        self.until = Some(Instant::now() + LAST);
+        for index in 0..self.listeners.len() {
+            while !self.is_over() && self.drain(index) {}
+        }
+    }
+
+    /// Whether the time after the stop is over.
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     /// Takes a turn's worth from one socket; `true` if there may be more.
@@ -238,26 +253,36 @@ impl Taking {
         for _ in 0..TURN {
             // Better the kernel's queue fills, where the sender can see it, than our lane.
             while !self.handle.lane_has_room() {
-                if self.stopping.load(Relaxed) {
+                if self.is_over() {
                     return false;
+                }
+                if self.until.is_none() && self.stopping.load(Relaxed) {
+                    // What is left is taken in the last turns.
+                    return true;
                 }
                 thread::sleep(NAP);
             }
             let taken = match self.listeners[index].receive(&mut self.buffer) {
                 Ok((length, _)) => self.intake.take(&self.buffer[..length]),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return false,
-                    io::ErrorKind::Interrupted => continue,
-                    _ => Err(format!("cannot receive: {error}")),
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.complain(index, &format!("cannot receive: {error}"));
+                    // The next datagram makes the socket ready again.
+                    return false;
+                }
             };
-            if let Err(why) = taken
-                && let Some(held_back) = self.throttle.pass(Instant::now())
-            {
-                let socket = self.listeners[index].name();
-                tracing::warn!(held_back, socket, "event not taken: {why}");
+            if let Err(why) = taken {
+                self.complain(index, &format!("event not taken: {why}"));
             }
         }
         true
+    }
+
+    fn complain(&mut self, index: usize, what: &str) {
+        if let Some(held_back) = self.throttle.pass(Instant::now()) {
+            let socket = self.listeners[index].name();
+            tracing::warn!(held_back, socket, "ingest: {what}");
+        }
     }
 }

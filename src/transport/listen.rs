@@ -67,7 +67,8 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 enum Bound {
     Udp(UdpSocket),
-    Unix(UnixDatagram, OwnFile),
+    /// The file goes before the socket is closed: until then nobody can take it for stale.
+    Unix(OwnFile, UnixDatagram),
 }
 
 /// Who sent a datagram.
@@ -112,7 +113,7 @@ impl Listener {
         {
             let (socket, file) =
                 bind_unix(Path::new(path), options).map_err(|why| ListenError::new(text, why))?;
-            Bound::Unix(socket, file)
+            Bound::Unix(file, socket)
         } else {
             let right = "expected udp:<host>:<port> or unix:<path>";
             return Err(ListenError::new(text, right));
@@ -122,7 +123,7 @@ impl Listener {
                 Ok(address) => format!("udp:{address}"),
                 Err(error) => return Err(ListenError::new(text, error.to_string())),
             },
-            Bound::Unix(_, file) => format!("unix:{}", file.path.display()),
+            Bound::Unix(file, _) => format!("unix:{}", file.path.display()),
         };
         Ok(Self {
             socket: bound,
@@ -142,7 +143,7 @@ impl Listener {
             Bound::Udp(socket) => socket
                 .recv_from(buffer)
                 .map(|(length, from)| (length, Peer::Udp(from))),
-            Bound::Unix(socket, _) => socket
+            Bound::Unix(_, socket) => socket
                 .recv_from(buffer)
                 .map(|(length, from)| (length, Peer::Unix(from))),
         }
@@ -152,7 +153,7 @@ impl Listener {
     pub(crate) fn send(&self, payload: &[u8], to: &Peer) -> io::Result<()> {
         match (&self.socket, to) {
             (Bound::Udp(socket), Peer::Udp(address)) => socket.send_to(payload, address),
-            (Bound::Unix(socket, _), Peer::Unix(address)) => socket.send_to_addr(payload, address),
+            (Bound::Unix(_, socket), Peer::Unix(address)) => socket.send_to_addr(payload, address),
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
         .map(|_| ())
@@ -163,7 +164,7 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.socket {
             Bound::Udp(socket) => socket.as_fd(),
-            Bound::Unix(socket, _) => socket.as_fd(),
+            Bound::Unix(_, socket) => socket.as_fd(),
         }
     }
 }

@@ -9,12 +9,14 @@
 mod backlog;
 mod datagram;
 mod flatstore;
+mod group;
 pub(crate) mod kernel;
 pub(crate) mod listen;
 mod policy;
 mod resolve;
 pub(crate) mod route;
 mod socket;
+mod tcp;
 pub(crate) mod throttle;
 pub(crate) mod udp;
 mod unix;
@@ -27,14 +29,16 @@ pub use policy::Policy;
 pub use route::Occurrence;
 pub(crate) use socket::Parsed;
 pub use socket::SocketError;
+pub use tcp::Tcp;
 pub use worker::QueueLimits;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
 use resolve::Lookups;
 use route::Routes;
-use socket::Place;
+use socket::{At, Place};
 use worker::Threads;
 
 /// What the transports know: the policy, the in-process routes, the threads of what is slow.
@@ -49,10 +53,15 @@ pub(crate) struct Transports {
 }
 
 /// What the transports were told at the start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) unix_wait: std::time::Duration,
     pub(crate) unix_backlog: usize,
+    /// How long a group leaves a member alone that failed.
+    pub(crate) group_hold: std::time::Duration,
+    pub(crate) tcp: Arc<Tcp>,
+    /// Of the random pauses between attempts.
+    pub(crate) seed: u64,
 }
 
 /// Reads what follows a scheme.
@@ -62,13 +71,23 @@ type Parse = fn(&Transports, &str) -> Result<Parsed, String>;
 const SCHEMES: &[(&str, Parse)] = &[
     ("udp", udp::parse),
     ("unix", unix::parse),
+    ("tcp", tcp::parse),
+    #[cfg(feature = "tls")]
+    ("tls", tcp::parse_tls),
     ("route", route::parse),
     ("flatstore", flatstore::parse),
+    ("virtual", group::parse),
 ];
 
-/// Schemes of OpenSIPS that this build does not carry.
+/// Schemes that other builds carry, and those of OpenSIPS that none does.
 const ELSEWHERE: &[&str] = &[
-    "tcp", "virtual", "xmlrpc", "rabbitmq", "kafka", "sqs", "routing",
+    #[cfg(not(feature = "tls"))]
+    "tls",
+    "xmlrpc",
+    "rabbitmq",
+    "kafka",
+    "sqs",
+    "routing",
 ];
 
 impl Transports {
@@ -125,35 +144,72 @@ impl Transports {
         parsed: Parsed,
         policy: &Policy,
     ) -> Result<Socket, SocketError> {
+        self.look_up(parsed, policy)
+            .map_err(|problem| SocketError::new(text, problem))
+    }
+
+    fn look_up(&self, parsed: Parsed, policy: &Policy) -> Result<Socket, String> {
         let Parsed {
             place,
             format,
+            form,
+            manner,
             name,
         } = parsed;
-        let refuse = |problem| SocketError::new(text, problem);
         let route = match place {
-            Place::Address(address) => {
-                policy.check(address).map_err(refuse)?;
-                Route::Udp(address)
-            }
-            Place::Host { host, port } => {
-                let addresses = self.lookups.run(&host, port).map_err(refuse)?;
-                // Every answer must be allowed: a name server must not choose for us.
-                for &address in &addresses {
-                    policy.check(address).map_err(refuse)?;
-                }
-                Route::Udp(addresses[0])
-            }
-            Place::Shared { key, endpoint } => {
-                endpoint.prepare().map_err(refuse)?;
+            Place::At(at) => Route::Udp(self.address(&at, policy)?),
+            Place::Shared { key, at, endpoint } => {
+                at.map(|at| self.address(&at, policy)).transpose()?;
+                endpoint.prepare()?;
                 Route::Shared { key, endpoint }
             }
+            Place::Group {
+                key,
+                strategy,
+                members,
+            } => Route::Group {
+                key,
+                strategy,
+                members: members
+                    .into_iter()
+                    .map(|member| self.look_up(member, policy))
+                    .collect::<Result<_, _>>()?,
+                hold: self.settings.group_hold,
+            },
         };
         Ok(Socket {
             route,
             format,
+            form,
+            manner,
             name,
         })
+    }
+
+    /// The first address of a host, all of which must be allowed.
+    fn address(&self, at: &At, policy: &Policy) -> Result<SocketAddr, String> {
+        let addresses = match at {
+            At::Address(address) => vec![*address],
+            At::Host { host, port } => self.lookups.run(host, *port)?,
+        };
+        policy.check_all(&addresses)?;
+        addresses
+            .first()
+            .copied()
+            .ok_or_else(|| format!("{at} has no address"))
+    }
+
+    /// Asks the policy about the addresses that need no lookup.
+    pub(crate) fn check(
+        &self,
+        text: &str,
+        parsed: &Parsed,
+        policy: &Policy,
+    ) -> Result<(), SocketError> {
+        parsed
+            .addresses()
+            .try_for_each(|address| policy.check(address))
+            .map_err(|problem| SocketError::new(text, problem))
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {

@@ -1,5 +1,11 @@
-//! What the tests of the management interface and the ingest share.
+//! What the integration tests share.
 #![allow(dead_code, reason = "each test file uses its own part")]
+
+pub(crate) mod child;
+pub(crate) mod engine;
+pub(crate) mod golden;
+pub(crate) mod receiver;
+pub(crate) mod stream;
 
 use std::fs::File;
 use std::io;
@@ -23,13 +29,7 @@ pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
     pub(crate) fn new() -> Self {
-        static NEXT: Mutex<u32> = Mutex::new(0);
-        let number = {
-            let mut next = NEXT.lock().unwrap();
-            *next += 1;
-            *next
-        };
-        let name = format!("bellwire-it-{}-{number}", std::process::id());
+        let name = format!("bellwire-it-{}-{}", std::process::id(), unique());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).unwrap();
         Self(path)
@@ -50,6 +50,14 @@ impl Drop for TempDir {
     }
 }
 
+/// A number that no other call in this process gets.
+pub(crate) fn unique() -> u32 {
+    static NEXT: Mutex<u32> = Mutex::new(0);
+    let mut next = NEXT.lock().unwrap();
+    *next += 1;
+    *next
+}
+
 /// Waits until `condition` gives something.
 pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -60,6 +68,11 @@ pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) 
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Waits until `condition` holds.
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()));
 }
 
 /// Makes a FIFO.
@@ -77,6 +90,11 @@ pub(crate) struct ReplyFifo {
 impl ReplyFifo {
     pub(crate) fn new(path: PathBuf) -> Self {
         make_fifo(&path);
+        Self::open(path)
+    }
+
+    /// Opens one that is there.
+    pub(crate) fn open(path: PathBuf) -> Self {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let pipe = rustix::fs::open(&path, flags, Mode::empty()).unwrap();
         Self {
@@ -87,11 +105,17 @@ impl ReplyFifo {
 
     /// One reply: what comes until the writer closes.
     pub(crate) fn read(&mut self) -> String {
+        self.read_or(|| false).unwrap()
+    }
+
+    /// One reply, unless `is_lost` says that none will come.
+    pub(crate) fn read_or(&mut self, is_lost: impl Fn() -> bool) -> Option<String> {
         let mut reply = Vec::new();
         let mut buffer = [0; 4096];
-        wait_for("a reply", || match self.pipe.read(&mut buffer) {
+        let whole = wait_for("a reply", || match self.pipe.read(&mut buffer) {
             // Before the writer opens there is an end of file as well.
-            Ok(0) => (!reply.is_empty()).then_some(()),
+            Ok(0) if reply.is_empty() => is_lost().then_some(false),
+            Ok(0) => Some(true),
             Ok(length) => {
                 reply.extend_from_slice(&buffer[..length]);
                 None
@@ -99,7 +123,7 @@ impl ReplyFifo {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(error) => panic!("{error}"),
         });
-        String::from_utf8(reply).unwrap()
+        whole.then(|| String::from_utf8(reply).unwrap())
     }
 }
 

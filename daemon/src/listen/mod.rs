@@ -214,7 +214,7 @@ impl Listening<'_> {
         let printed = self.print_arrived(usize::MAX);
         let Missed { dropped, reasons } = missed;
         let unread = self.receiver.overflowed();
-        if dropped + u64::from(unread) > 0 {
+        if dropped + unread > 0 {
             tracing::warn!(
                 "{} received; missed {dropped} that the daemon dropped and {unread} that came \
                  faster than they were read. {}",

@@ -1,14 +1,11 @@
 //! The socket that events come to.
 
 use std::fs;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::UdpSocket;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-
-use nix::errno::Errno;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 
 use crate::failure::Failure;
 use crate::rundir;
@@ -18,63 +15,43 @@ use crate::settings::Listen;
 const BUFFER_BYTES: usize = 16 * 1024 * 1024;
 /// Longest datagram, in bytes: what the engine encodes at most.
 const DATAGRAM_BYTES: usize = bellwire::limits::PAYLOAD_BYTES;
+/// Where Linux tells of its UDP sockets, a line each.
+const SOCKET_TABLES: [&str; 2] = ["/proc/net/udp", "/proc/net/udp6"];
 
-/// A bound datagram socket; its file, if it has one, goes with it.
+/// A bound datagram socket that never blocks; its file, if it has one, goes with it.
 pub(super) struct Receiver {
-    descriptor: OwnedFd,
+    bound: Bound,
     /// As it is subscribed.
     socket: String,
-    path: Option<PathBuf>,
     buffer: Vec<u8>,
-    control: Vec<u8>,
-    overflowed: u32,
+}
+
+enum Bound {
+    Udp(UdpSocket),
+    Unix(UnixDatagram, PathBuf),
 }
 
 impl Receiver {
     pub(super) fn bind(address: &Listen) -> Result<Self, Failure> {
-        match address {
-            Listen::Unix(path) => Self::bind_unix(path),
-            Listen::Udp(address) if address.ip().is_unspecified() => Err(Failure::usage(format!(
+        if let Listen::Udp(address) = address
+            && address.ip().is_unspecified()
+        {
+            return Err(Failure::usage(format!(
                 "--socket udp:{address}: the daemon sends to this address, so it must be one; \
                  write the address of an interface"
-            ))),
-            Listen::Udp(address) => {
-                let failed = |error| Failure::new(format!("--socket udp:{address}: {error}"));
-                let socket = UdpSocket::bind(address).map_err(failed)?;
-                let socket_string = format!("udp:{}", socket.local_addr().map_err(failed)?);
-                let receiver = Self::new(socket.into(), socket_string, None);
-                // Without it the kernel's drops stay unknown, which is no reason not to listen.
-                setsockopt(&receiver.descriptor, sockopt::RxqOvfl, &1).ok();
-                Ok(receiver)
-            }
+            )));
         }
-    }
-
-    fn bind_unix(path: &Path) -> Result<Self, Failure> {
-        let failed =
-            |error: io::Error| Failure::new(format!("--socket unix:{}: {error}", path.display()));
-        let path = std::path::absolute(path).map_err(failed)?;
-        if rundir::is_deserted(&path) {
-            fs::remove_file(&path).map_err(failed)?;
-        }
-        let socket = UnixDatagram::bind(&path).map_err(failed)?;
-        let socket_string = format!("unix:{}", path.display());
-        Ok(Self::new(socket.into(), socket_string, Some(path)))
-    }
-
-    fn new(descriptor: OwnedFd, socket: String, path: Option<PathBuf>) -> Self {
-        // As much as it gives: the kernel cuts what is above its limit.
-        socket2::SockRef::from(&descriptor)
-            .set_recv_buffer_size(BUFFER_BYTES)
-            .ok();
-        Self {
-            descriptor,
+        let bound = match address {
+            Listen::Udp(address) => bind_udp(*address),
+            Listen::Unix(path) => bind_unix(path),
+        };
+        let (bound, socket) =
+            bound.map_err(|error| Failure::new(format!("--socket {address}: {error}")))?;
+        Ok(Self {
+            bound,
             socket,
-            path,
             buffer: vec![0; DATAGRAM_BYTES],
-            control: nix::cmsg_space!(u32),
-            overflowed: 0,
-        }
+        })
     }
 
     /// Its socket string.
@@ -82,50 +59,82 @@ impl Receiver {
         &self.socket
     }
 
-    /// How many datagrams the kernel dropped because we read too slowly. It tells only UDP
-    /// sockets; a UNIX socket makes the sender wait.
-    pub(super) fn overflowed(&self) -> u32 {
-        self.overflowed
-    }
-
     /// The next datagram, if one has arrived.
     pub(super) fn receive(&mut self) -> Result<Option<&[u8]>, Failure> {
         loop {
-            let mut pieces = [IoSliceMut::new(&mut self.buffer)];
-            let received = recvmsg::<()>(
-                self.descriptor.as_raw_fd(),
-                &mut pieces,
-                Some(&mut self.control),
-                MsgFlags::MSG_DONTWAIT,
-            );
-            let length = match received {
-                Ok(message) => {
-                    // Its own count of what was dropped since the socket was opened.
-                    for control in message.cmsgs().into_iter().flatten() {
-                        if let ControlMessageOwned::RxqOvfl(dropped) = control {
-                            self.overflowed = dropped;
-                        }
-                    }
-                    message.bytes
-                }
-                Err(Errno::EAGAIN) => return Ok(None),
-                Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(Failure::new(format!("{}: {errno}", self.socket))),
+            let received = match &self.bound {
+                Bound::Udp(socket) => socket.recv(&mut self.buffer),
+                Bound::Unix(socket, _) => socket.recv(&mut self.buffer),
             };
-            return Ok(Some(&self.buffer[..length]));
+            match received {
+                Ok(length) => return Ok(Some(&self.buffer[..length])),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Failure::new(format!("{}: {error}", self.socket))),
+            }
         }
     }
+
+    /// How many datagrams the kernel dropped because we read too slowly. A UNIX socket has none:
+    /// there the sender waits.
+    pub(super) fn overflowed(&self) -> u64 {
+        let Bound::Udp(socket) = &self.bound else {
+            return 0;
+        };
+        let Ok(own) = rustix::fs::fstat(socket) else {
+            return 0;
+        };
+        let tables = SOCKET_TABLES
+            .iter()
+            .filter_map(|table| fs::read_to_string(table).ok());
+        tables.flat_map(|table| drops(&table, own.st_ino)).sum()
+    }
+}
+
+fn bind_udp(address: std::net::SocketAddr) -> io::Result<(Bound, String)> {
+    let socket = UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    // As much as it gives: the kernel cuts what is above its limit.
+    socket2::SockRef::from(&socket)
+        .set_recv_buffer_size(BUFFER_BYTES)
+        .ok();
+    let name = format!("udp:{}", socket.local_addr()?);
+    Ok((Bound::Udp(socket), name))
+}
+
+fn bind_unix(path: &Path) -> io::Result<(Bound, String)> {
+    let path = std::path::absolute(path)?;
+    if rundir::is_deserted(&path) {
+        fs::remove_file(&path)?;
+    }
+    let socket = UnixDatagram::bind(&path)?;
+    socket.set_nonblocking(true)?;
+    let name = format!("unix:{}", path.display());
+    Ok((Bound::Unix(socket, path), name))
+}
+
+/// The drops in the line of the socket with this inode (proc(5): the tenth column holds the
+/// inode, the thirteenth the drops).
+fn drops(table: &str, inode: u64) -> Option<u64> {
+    let inode = inode.to_string();
+    let line = table
+        .lines()
+        .find(|line| line.split_whitespace().nth(9) == Some(&inode))?;
+    line.split_whitespace().nth(12)?.parse().ok()
 }
 
 impl AsFd for Receiver {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        match &self.bound {
+            Bound::Udp(socket) => socket.as_fd(),
+            Bound::Unix(socket, _) => socket.as_fd(),
+        }
     }
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
+        if let Bound::Unix(_, path) = &self.bound {
             rundir::remove(path);
         }
     }
@@ -137,25 +146,24 @@ mod tests {
 
     #[test]
     fn what_overflows_a_udp_socket_is_counted() {
-        let mut receiver = Receiver::bind(&"udp:127.0.0.1:0".parse().unwrap()).unwrap();
-        socket2::SockRef::from(&receiver.descriptor)
-            .set_recv_buffer_size(4096)
-            .unwrap();
-        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let target = receiver.socket().strip_prefix("udp:").unwrap().to_owned();
-        let sent = 200;
-        for _ in 0..sent {
-            sender.send_to(&[b'x'; 1000], &target).unwrap();
+        for address in ["udp:127.0.0.1:0", "udp:[::1]:0"] {
+            let mut receiver = Receiver::bind(&address.parse().unwrap()).unwrap();
+            socket2::SockRef::from(&receiver)
+                .set_recv_buffer_size(4096)
+                .unwrap();
+            let target = receiver.socket().strip_prefix("udp:").unwrap().to_owned();
+            let sender = UdpSocket::bind(&address[4..]).unwrap();
+            let sent = 200;
+            for _ in 0..sent {
+                sender.send_to(&[b'x'; 1000], &target).unwrap();
+            }
+            let mut received = 0;
+            while receiver.receive().unwrap().is_some() {
+                received += 1;
+            }
+            assert!(received < sent);
+            assert_eq!(received + receiver.overflowed(), sent);
         }
-        let mut received = 0;
-        while receiver.receive().unwrap().is_some() {
-            received += 1;
-        }
-        // The count travels with the next datagram that finds room.
-        sender.send_to(b"last", &target).unwrap();
-        assert_eq!(receiver.receive().unwrap(), Some(&b"last"[..]));
-        assert!(received < sent);
-        assert_eq!(received + receiver.overflowed(), sent);
     }
 
     #[test]

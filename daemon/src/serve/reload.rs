@@ -64,6 +64,14 @@ pub(super) fn apply(
             return Err(failure);
         }
     }
+    for ended in handle.enforce_policy() {
+        tracing::warn!(
+            "{} {}: ended, the policy forbids it",
+            ended.event,
+            ended.socket
+        );
+        change.ended += 1;
+    }
     let kept: HashSet<_> = keys(new).collect();
     for (event, socket) in keys(old).filter(|key| !kept.contains(key)) {
         match handle.unsubscribe(event, socket) {

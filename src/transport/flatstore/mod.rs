@@ -202,11 +202,10 @@ pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, Strin
         options,
         store: OnceLock::new(),
     });
-    Ok(Parsed {
-        place: Place::Shared { key, endpoint },
-        format: Format::Json,
-        name,
-    })
+    let place = Place::local(key, endpoint);
+    let mut parsed = Parsed::new(place, Format::Json, name);
+    parsed.manner.when_full = files.limits.when_full;
+    Ok(parsed)
 }
 
 /// A file as a subscription names it.

@@ -115,11 +115,7 @@ impl Writer {
     }
 
     fn fail(&mut self, delivery: &Delivery<'_>, error: &OpenError) {
-        let errno = match error {
-            OpenError::Refused(_) => 0,
-            OpenError::Failed(errno, _) => errno.raw_os_error(),
-        };
-        delivery.down(errno, error.text());
+        delivery.down(error.text());
         if let Some(held_back) = self.throttle.pass(Instant::now()) {
             tracing::warn!(error = error.text(), held_back, "events are not written");
         }

@@ -84,13 +84,17 @@ impl Feed {
         let Waiting {
             parcel, not_after, ..
         } = waiting;
-        let Parcel { payload, ticket } = parcel;
+        let Parcel {
+            payload, ticket, ..
+        } = parcel;
+        let is_urgent = ticket.is_urgent();
         let sequence = self.settled + self.handed.len() as u64;
         self.handed_bytes += payload.len();
         self.handed.push_back((ticket, payload.len()));
         Item {
             payload,
             not_after,
+            is_urgent,
             sequence,
         }
     }

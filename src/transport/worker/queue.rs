@@ -71,7 +71,7 @@ impl Queue {
     /// Lets a parcel wait; what is too much is dropped, and at least one is kept.
     pub(super) fn push(&mut self, parcel: Parcel, now: Instant) {
         while self.is_full_with(parcel.payload.len()) {
-            let victim = match self.limits.when_full {
+            let victim = match parcel.manner.when_full {
                 WhenFull::DropOldest => self.pop(),
                 WhenFull::DropNewest => None,
             };

@@ -39,6 +39,8 @@ pub(crate) struct Item {
     pub(crate) payload: Bytes,
     /// When it will have waited too long.
     pub(crate) not_after: Instant,
+    /// Whether somebody else would take it: better to fail at once than to try again.
+    pub(crate) is_urgent: bool,
     pub(super) sequence: u64,
 }
 
@@ -167,10 +169,10 @@ impl Threads {
                 "there are {SLOW_DESTINATIONS} destinations with a thread of their own already"
             ));
         }
-        let (jobs, inbox) = bounded(WORKER_BATCHES);
+        let (jobs, mailbox) = bounded(WORKER_BATCHES);
         let (nudges, nudged) = bounded(1);
-        let inbox = Inbox {
-            jobs: inbox,
+        let mailbox = Mailbox {
+            jobs: mailbox,
             nudged,
             stop: running.stop.1.clone(),
             reports: Arc::clone(&self.reports),
@@ -178,9 +180,9 @@ impl Threads {
         let life = (running.alive.clone(), Arc::clone(&running.count));
         let run = move || {
             let mut work = work;
-            inbox.serve(&mut work);
+            mailbox.serve(&mut work);
             // Whatever it holds is closed before it counts as ended.
-            drop((work, inbox));
+            drop((work, mailbox));
             drop(life);
         };
         thread::Builder::new()
@@ -206,7 +208,7 @@ impl Threads {
 
 /// The thread's end of its channels.
 #[derive(Debug)]
-struct Inbox {
+struct Mailbox {
     jobs: Receiver<Batch>,
     nudged: Receiver<()>,
     /// Disconnected when the engine stops.
@@ -214,7 +216,7 @@ struct Inbox {
     reports: Arc<Reports>,
 }
 
-impl Inbox {
+impl Mailbox {
     /// Works until nobody can send any more, or the engine stops.
     fn serve(&self, work: &mut dyn Work) {
         loop {
@@ -243,7 +245,7 @@ impl Inbox {
     /// Delivers a batch, and what came since.
     fn deliver(&self, work: &mut dyn Work, first: Batch) {
         let mut delivery = Delivery {
-            inbox: self,
+            mailbox: self,
             batches: VecDeque::from([first]),
         };
         while delivery.len() < Batch::MAX
@@ -278,7 +280,7 @@ pub(crate) enum Pause {
 /// Items to deliver, which are settled in order.
 #[derive(Debug)]
 pub(crate) struct Delivery<'a> {
-    inbox: &'a Inbox,
+    mailbox: &'a Mailbox,
     batches: VecDeque<Batch>,
 }
 
@@ -305,7 +307,7 @@ impl Delivery<'_> {
         {
             let taken = count.min(batch.items.len());
             if let Some(first) = batch.items.front() {
-                self.inbox.reports.push(Report {
+                self.mailbox.reports.push(Report {
                     destination: batch.destination.id,
                     sequence: first.sequence,
                     count: taken as u64,
@@ -336,12 +338,13 @@ impl Delivery<'_> {
         }
     }
 
-    /// They do not: the error's number, if it has one, and its text.
-    pub(crate) fn down(&self, errno: i32, error: &str) {
+    /// They do not, for this reason.
+    pub(crate) fn down(&self, error: &str) {
         for batch in &self.batches {
             let passed = u64::try_from(batch.now.elapsed().as_millis()).unwrap_or(0);
-            batch.destination.health.note(error);
-            batch.destination.health.down(errno, batch.now_ms + passed);
+            let health = &batch.destination.health;
+            health.note(error);
+            health.down_because(error, batch.now_ms + passed);
         }
     }
 
@@ -355,14 +358,14 @@ impl Delivery<'_> {
     /// Waits, but not longer than somebody wants something else.
     pub(crate) fn pause(&self, time: Duration) -> Pause {
         select! {
-            recv(self.inbox.nudged) -> _ => Pause::Over,
-            recv(self.inbox.stop) -> _ => Pause::Stopping,
+            recv(self.mailbox.nudged) -> _ => Pause::Over,
+            recv(self.mailbox.stop) -> _ => Pause::Stopping,
             default(time) => Pause::Over,
         }
     }
 
     /// Whether the engine stops.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.inbox.is_stopping()
+        self.mailbox.is_stopping()
     }
 }
