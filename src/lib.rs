@@ -88,7 +88,7 @@ pub use engine::{Config, Engine, Event, Handle, Raised};
 pub use event::{EventName, Params, Value};
 pub use registry::{Expire, MemberState, State, Subscription};
 pub use stats::{Drops, Reason, Stats};
-pub use transport::Occurrence;
+pub use transport::{Occurrence, RotateError};
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]

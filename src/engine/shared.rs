@@ -14,8 +14,8 @@ use crate::registry::Registry;
 #[cfg(test)]
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::transport::route::Routes;
-use crate::transport::worker::{Inbox, Reports};
-use crate::transport::{Settings, Transports};
+use crate::transport::worker::{Inbox, Reports, Threads};
+use crate::transport::{Announce, Files, Gate, Settings, Transports};
 
 /// One raised event on its way to the reactor.
 #[derive(Debug)]
@@ -111,7 +111,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, alarm: Alarm, clock: Clock) -> Self {
+    /// `announce` raises the engine's own events.
+    pub(crate) fn new(config: Config, alarm: Alarm, clock: Clock, announce: Announce) -> Self {
         let parker = Arc::new(Parker::new(alarm));
         let wake = |parker: &Arc<Parker<Alarm>>| {
             let parker = Arc::clone(parker);
@@ -130,12 +131,15 @@ impl Shared {
             seed: RandomState::new().hash_one(0),
         };
         let routes = Routes::new(config.workers, Arc::clone(&reports));
+        let threads = Arc::new(Threads::new(Arc::clone(&reports)));
+        let gate = Arc::new(Gate::new(config.policy));
+        let files = Files::new(config.flatstore, config.queue, &gate, &threads, announce);
         Self {
             clock,
             registry: Registry::new(config.subscriptions),
             lanes: Lanes::new(config.lane_events.max(1)),
             parker,
-            transports: Transports::new(config.policy, settings, routes),
+            transports: Transports::new(gate, settings, routes, threads, files),
             reports,
             answers,
             drain_until: OnceLock::new(),
