@@ -30,7 +30,7 @@ pub const BLOCK_CHUNKS: usize = if SMALL { 2 } else { 32 };
 /// Events the reactor takes from one lane before it looks at the next.
 pub const DRAIN_EVENTS: usize = if SMALL { 24 } else { 64 };
 /// Matches the reactor serves (at least one event) before it looks at everything else again.
-pub const TURN_MATCHES: usize = if SMALL { 40 } else { 16 * 1024 };
+pub const TURN_MATCHES: usize = if SMALL { 100 } else { 16 * 1024 };
 /// Datagrams handed to the kernel in one `sendmmsg`.
 pub const SEND_BATCH: usize = 64;
 /// UDP sockets connected to one destination each.

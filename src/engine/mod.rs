@@ -11,11 +11,15 @@ mod outlets;
 mod raise;
 mod reactor;
 mod shared;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod simulation;
+#[cfg(any(test, fuzzing))]
+mod still;
 
 pub use config::Config;
 pub use raise::{Event, Raised};
+#[cfg(any(test, fuzzing))]
+pub(crate) use still::Still;
 
 use std::fmt;
 use std::io;

@@ -43,7 +43,7 @@ impl Event {
         Self { cell, shared }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn cell(&self) -> &EventCell {
         &self.cell
     }

@@ -11,7 +11,7 @@ use crate::lane::Lanes;
 use crate::os::Answer;
 use crate::parker::{Parker, Wake};
 use crate::registry::Registry;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::transport::route::Routes;
 use crate::transport::worker::{Inbox, Reports, Threads};
@@ -30,7 +30,7 @@ pub(crate) enum Alarm {
     /// One write to an eventfd.
     Eventfd(mio::Waker),
     /// Counts how often it went off.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     Counter(Arc<AtomicU64>),
 }
 
@@ -42,7 +42,7 @@ impl Wake for Alarm {
                     tracing::error!(%error, "cannot wake the reactor");
                 }
             }
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Self::Counter(count) => {
                 count.fetch_add(1, Relaxed);
             }
@@ -55,7 +55,7 @@ impl Wake for Alarm {
 pub(crate) struct Clock {
     start: Instant,
     /// The milliseconds since then, if a simulation tells them.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     told: Option<Arc<AtomicU64>>,
 }
 
@@ -63,13 +63,13 @@ impl Clock {
     pub(crate) fn start() -> Self {
         Self {
             start: Instant::now(),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             told: None,
         }
     }
 
     /// A clock that shows what it is told.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn told(now_ms: Arc<AtomicU64>) -> Self {
         Self {
             told: Some(now_ms),
@@ -78,7 +78,7 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Instant {
-        #[cfg(test)]
+        #[cfg(any(test, fuzzing))]
         if let Some(told) = &self.told {
             return self.start + Duration::from_millis(told.load(Relaxed));
         }
