@@ -154,7 +154,10 @@ fn an_acknowledged_change_holds_from_the_next_raise() {
         assert_eq!(event.raise(|_| panic!("nobody listens")), Raised::Unheard);
         engine.subscribe("E_X", &sockets[0], Expire::Never).unwrap();
         let seen = receivers[0].waiting();
-        assert!(seen.iter().all(|datagram| number(datagram) % 2 == 0));
+        assert!(
+            seen.iter()
+                .all(|datagram| number(datagram).is_multiple_of(2))
+        );
     }
     let stats = settled(&engine);
     assert_eq!(stats.raised, 1000);
