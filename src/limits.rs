@@ -67,6 +67,10 @@ pub const FIFO_CHECK_TIME: Duration = Duration::from_secs(30);
 pub const MI_LOOKUPS: usize = 16;
 /// Longest name lookup.
 pub const RESOLVE_TIME: Duration = Duration::from_secs(2);
+/// Longest answer of a `tcp:` receiver (OpenSIPS takes up to 8,192 bytes).
+pub const REPLY_BYTES: usize = 64 * 1024;
+/// Most members of a `virtual:` group.
+pub const GROUP_MEMBERS: usize = 16;
 /// Deepest nesting of a JSON text taken from outside.
 pub const JSON_DEPTH: usize = 16;
 

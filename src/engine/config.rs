@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::limits;
-use crate::transport::Policy;
+use crate::transport::{Policy, Tcp};
 
 /// Settings of an [`Engine`](crate::Engine): plain data with safe defaults.
 #[derive(Clone, Debug)]
@@ -21,6 +21,11 @@ pub struct Config {
     pub unix_wait: Duration,
     /// How many datagrams may wait so, a receiver.
     pub unix_backlog: usize,
+    /// How `tcp:` and `tls:` sockets behave.
+    pub tcp: Tcp,
+    /// How long a `virtual:` group leaves a member alone that failed (OpenSIPS
+    /// `failover_timeout`).
+    pub failover_hold: Duration,
     /// Where events may be sent.
     pub policy: Policy,
 }
@@ -34,6 +39,8 @@ impl Default for Config {
             drain: Duration::from_secs(2),
             unix_wait: Duration::from_secs(5),
             unix_backlog: 1024,
+            tcp: Tcp::default(),
+            failover_hold: Duration::from_secs(30),
             policy: Policy::default(),
         }
     }

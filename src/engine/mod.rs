@@ -4,6 +4,8 @@ mod config;
 mod control;
 mod core;
 mod fanout;
+mod forms;
+mod groups;
 mod outlets;
 mod raise;
 mod reactor;
@@ -332,7 +334,8 @@ impl Handle {
         self.shared.transports.set_policy(policy);
     }
 
-    /// Ends the subscriptions to UDP addresses that the policy forbids by now; returns those.
+    /// Ends the subscriptions to addresses that the policy forbids by now; returns those. What a
+    /// name server told is asked about when it is next used.
     pub fn enforce_policy(&self) -> Vec<Subscription> {
         let policy = self.shared.transports.policy();
         let now_ms = self.shared.clock.now_ms();

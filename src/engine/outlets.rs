@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::destination::{Context, Destination, Outlet};
+use crate::os::Answer;
 use crate::registry::Released;
 use crate::stats::{Page, Reason};
 use crate::transport::worker::Report;
@@ -74,6 +75,13 @@ impl Outlets {
         });
     }
 
+    /// A name server has answered.
+    pub(super) fn found(&mut self, answer: &Answer, cx: &Context<'_>) {
+        self.with(answer.destination as usize, |slot| {
+            slot.outlet.found(answer, cx);
+        });
+    }
+
     /// Lets the outlets do what is due.
     pub(super) fn tick(&mut self, cx: &Context<'_>) {
         if self.deadline.is_none_or(|deadline| deadline > cx.now) {
@@ -111,8 +119,8 @@ impl Outlets {
     }
 
     /// The destination has no subscription any more.
-    pub(super) fn abandon(&mut self, destination: &Destination) {
-        self.abandoned.push(destination.id);
+    pub(super) fn abandon(&mut self, destination: u32) {
+        self.abandoned.push(destination);
     }
 
     /// Closes abandoned outlets that have nothing left; says which.

@@ -8,12 +8,15 @@
 
 mod backlog;
 mod datagram;
+mod group;
+mod intakes;
 pub(crate) mod kernel;
 pub(crate) mod listen;
 mod policy;
 mod resolve;
 pub(crate) mod route;
 mod socket;
+mod tcp;
 pub(crate) mod throttle;
 pub(crate) mod udp;
 mod unix;
@@ -23,52 +26,38 @@ pub use policy::Policy;
 pub use route::Occurrence;
 pub(crate) use socket::Parsed;
 pub use socket::SocketError;
+pub use tcp::Tcp;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
+use intakes::Intakes;
+use policy::Gate;
 use resolve::Lookups;
 use route::Routes;
-use socket::Place;
+use socket::{At, Place};
 
 /// What the transports know: the policy, and the in-process routes.
 #[derive(Debug)]
 pub(crate) struct Transports {
-    policy: RwLock<Arc<Policy>>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) settings: Settings,
     pub(crate) routes: Routes,
     lookups: Lookups,
-    /// Where this process takes events in.
-    intakes: RwLock<Vec<Intake>>,
-}
-
-/// A socket whose datagrams are raised.
-#[derive(Debug, PartialEq, Eq)]
-enum Intake {
-    Udp(SocketAddr),
-    Shared(Box<str>),
-}
-
-impl Intake {
-    /// Whether what is sent there arrives here.
-    fn takes_from(&self, place: &Place) -> bool {
-        match (self, place) {
-            (Self::Udp(own), Place::Address(to)) if own.ip().is_unspecified() => {
-                own.port() == to.port() && to.ip().is_loopback()
-            }
-            (Self::Udp(own), Place::Address(to)) => own == to,
-            (Self::Shared(own), Place::Shared { key, .. }) => own == key,
-            _ => false,
-        }
-    }
+    intakes: Intakes,
 }
 
 /// What the transports were told at the start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) unix_wait: std::time::Duration,
     pub(crate) unix_backlog: usize,
+    /// How long a group leaves a member alone that failed.
+    pub(crate) group_hold: std::time::Duration,
+    pub(crate) tcp: Arc<Tcp>,
+    /// Of the random pauses between attempts.
+    pub(crate) seed: u64,
 }
 
 /// Reads what follows a scheme.
@@ -78,14 +67,18 @@ type Parse = fn(&Transports, &str) -> Result<Parsed, String>;
 const SCHEMES: &[(&str, Parse)] = &[
     ("udp", udp::parse),
     ("unix", unix::parse),
+    ("tcp", tcp::parse),
+    #[cfg(feature = "tls")]
+    ("tls", tcp::parse_tls),
     ("route", route::parse),
+    ("virtual", group::parse),
 ];
 
-/// Schemes of OpenSIPS that this build does not carry.
+/// Schemes that other builds carry, and those of OpenSIPS that none does.
 const ELSEWHERE: &[&str] = &[
-    "tcp",
+    #[cfg(not(feature = "tls"))]
+    "tls",
     "flatstore",
-    "virtual",
     "xmlrpc",
     "rabbitmq",
     "kafka",
@@ -96,42 +89,26 @@ const ELSEWHERE: &[&str] = &[
 impl Transports {
     pub(crate) fn new(policy: Policy, settings: Settings, routes: Routes) -> Self {
         Self {
-            policy: RwLock::new(Arc::new(policy)),
+            gate: Arc::new(Gate::new(policy)),
             settings,
             routes,
             lookups: Lookups::default(),
-            intakes: RwLock::default(),
+            intakes: Intakes::default(),
         }
     }
 
-    /// Refuses sockets of this process that raise what they get as destinations from now on: an
-    /// event sent there would go round for ever.
+    /// Refuses these sockets of this process, whose datagrams it raises, as destinations.
     pub(crate) fn take_in(&self, sockets: &[String]) {
-        let mut intakes = self.intakes.write().expect("no panic under this lock");
-        intakes.extend(sockets.iter().filter_map(|socket| self.intake(socket)));
+        self.intakes.add(self.parse_all(sockets));
     }
 
     /// The opposite of [`take_in`](Self::take_in), when they are closed.
     pub(crate) fn take_in_no_more(&self, sockets: &[String]) {
-        let closed: Vec<_> = sockets.iter().filter_map(|own| self.intake(own)).collect();
-        let mut intakes = self.intakes.write().expect("no panic under this lock");
-        intakes.retain(|intake| !closed.contains(intake));
+        self.intakes.remove(self.parse_all(sockets));
     }
 
-    fn intake(&self, socket: &str) -> Option<Intake> {
-        match self.parse(socket).ok()?.place {
-            Place::Address(address) => Some(Intake::Udp(address)),
-            Place::Shared { key, .. } => Some(Intake::Shared(key)),
-            Place::Host { .. } => None,
-        }
-    }
-
-    fn refuse_loop(&self, place: &Place) -> Result<(), String> {
-        let intakes = self.intakes.read().expect("no panic under this lock");
-        match intakes.iter().any(|intake| intake.takes_from(place)) {
-            true => Err("events come in there: each would be raised again, for ever".to_owned()),
-            false => Ok(()),
-        }
+    fn parse_all(&self, sockets: &[String]) -> impl Iterator<Item = Parsed> {
+        sockets.iter().filter_map(|socket| self.parse(socket).ok())
     }
 
     /// Reads a socket string; looks nothing up.
@@ -174,59 +151,82 @@ impl Transports {
         parsed: Parsed,
         policy: &Policy,
     ) -> Result<Socket, SocketError> {
+        self.look_up(parsed, policy)
+            .map_err(|problem| SocketError::new(text, problem))
+    }
+
+    fn look_up(&self, parsed: Parsed, policy: &Policy) -> Result<Socket, String> {
         let Parsed {
             place,
             format,
+            form,
+            manner,
             name,
         } = parsed;
-        let refuse = |problem| SocketError::new(text, problem);
-        self.refuse_loop(&place).map_err(refuse)?;
         let route = match place {
-            Place::Address(address) => {
-                policy.check(address).map_err(refuse)?;
-                Route::Udp(address)
+            Place::At(at) => Route::Udp(self.address(&at, policy)?),
+            Place::Shared { key, at, endpoint } => {
+                at.map(|at| self.address(&at, policy)).transpose()?;
+                endpoint.prepare()?;
+                Route::Shared { key, endpoint }
             }
-            Place::Host { host, port } => {
-                let addresses = self.lookups.run(&host, port).map_err(refuse)?;
-                // Every answer must be allowed: a name server must not choose for us.
-                for &address in &addresses {
-                    policy.check(address).map_err(refuse)?;
-                }
-                self.refuse_loop(&Place::Address(addresses[0]))
-                    .map_err(refuse)?;
-                Route::Udp(addresses[0])
-            }
-            Place::Shared { key, endpoint } => Route::Shared { key, endpoint },
+            Place::Group {
+                key,
+                strategy,
+                members,
+            } => Route::Group {
+                key,
+                strategy,
+                members: members
+                    .into_iter()
+                    .map(|member| self.look_up(member, policy))
+                    .collect::<Result<_, _>>()?,
+                hold: self.settings.group_hold,
+            },
         };
+        self.intakes.refuse(&route)?;
         Ok(Socket {
             route,
             format,
+            form,
+            manner,
             name,
         })
     }
 
-    /// Asks the policy about an address that needs no lookup.
+    /// The first address of a host, all of which must be allowed.
+    fn address(&self, at: &At, policy: &Policy) -> Result<SocketAddr, String> {
+        let addresses = match at {
+            At::Address(address) => vec![*address],
+            At::Host { host, port } => self.lookups.run(host, *port)?,
+        };
+        policy.check_all(&addresses)?;
+        addresses
+            .first()
+            .copied()
+            .ok_or_else(|| format!("{at} has no address"))
+    }
+
+    /// Asks the policy about the addresses that need no lookup.
     pub(crate) fn check(
         &self,
         text: &str,
         parsed: &Parsed,
         policy: &Policy,
     ) -> Result<(), SocketError> {
-        let allowed = match parsed.place {
-            Place::Address(address) => policy.check(address),
-            Place::Host { .. } | Place::Shared { .. } => Ok(()),
-        };
-        allowed
-            .and_then(|()| self.refuse_loop(&parsed.place))
+        parsed
+            .addresses()
+            .try_for_each(|address| policy.check(address))
+            .and_then(|()| self.intakes.refuse_parsed(parsed))
             .map_err(|problem| SocketError::new(text, problem))
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&self.policy.read().expect("no panic under this lock"))
+        self.gate.current()
     }
 
     pub(crate) fn set_policy(&self, policy: Policy) {
-        *self.policy.write().expect("no panic under this lock") = Arc::new(policy);
+        self.gate.replace(policy);
     }
 }
 

@@ -28,21 +28,24 @@ pub(crate) struct Report {
 }
 
 /// Where workers leave outcomes for the reactor. Holds at most one report a queued job.
-pub(crate) struct Reports {
-    queue: SegQueue<Report>,
+pub(crate) type Reports = Inbox<Report>;
+
+/// Where other threads leave things for the reactor.
+pub(crate) struct Inbox<T> {
+    queue: SegQueue<T>,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
-impl std::fmt::Debug for Reports {
+impl<T> std::fmt::Debug for Inbox<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reports")
+        f.debug_struct("Inbox")
             .field("waiting", &self.queue.len())
             .finish_non_exhaustive()
     }
 }
 
-impl Reports {
-    /// Calls `wake` after each report.
+impl<T> Inbox<T> {
+    /// Calls `wake` after each thing.
     pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             queue: SegQueue::new(),
@@ -50,12 +53,12 @@ impl Reports {
         }
     }
 
-    fn push(&self, report: Report) {
-        self.queue.push(report);
+    pub(crate) fn push(&self, thing: T) {
+        self.queue.push(thing);
         (self.wake)();
     }
 
-    pub(crate) fn pop(&self) -> Option<Report> {
+    pub(crate) fn pop(&self) -> Option<T> {
         self.queue.pop()
     }
 

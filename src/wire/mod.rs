@@ -5,7 +5,11 @@
 //! | [`jsonrpc`] | the JSON-RPC notification of OpenSIPS 3.1 and later: what a raise encodes |
 //! | [`text`] | the text datagram of OpenSIPS 1.7 to 3.0, made from a notification that was read |
 //! | [`parse`] | both of them, read |
+//! | [`request`] | the notification as `tcp:` subscribers want it: with a method, with an id |
+//! | [`reply`] | what they answer, read as it comes |
 
 pub mod jsonrpc;
 pub mod parse;
+pub mod reply;
+pub mod request;
 pub mod text;

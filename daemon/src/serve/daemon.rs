@@ -120,6 +120,7 @@ pub(super) fn check(settings: &Settings, source: &Source) -> Result<(), Failure>
 fn start_engine(settings: &Settings) -> Result<Engine, Failure> {
     let mut config = Config::default();
     settings.limits.apply(&mut config);
+    config.tcp = (&settings.tcp).into();
     config.policy = (&settings.policy).into();
     let engine = Engine::start(config).map_err(failed)?;
     for known in CATALOGUE {

@@ -201,6 +201,7 @@ fn later(old: &Settings, new: &Settings) -> Vec<&'static str> {
     note(old.mi.datagram != new.mi.datagram, "[mi.datagram]");
     note(old.ingest != new.ingest, "[ingest]");
     note(old.limits != new.limits, "[limits]");
+    note(old.tcp != new.tcp, "[tcp]");
     note(
         old.events.on_unknown != new.events.on_unknown,
         "[events] on_unknown",
