@@ -110,6 +110,26 @@ fn a_stop_waits_for_a_receiver_that_reads_slowly() {
 }
 
 #[test]
+fn a_second_interrupt_ends_a_long_drain() {
+    let daemon = Home::new().serve("limits = { drain_seconds = 600.0, unix_wait_seconds = 600.0 }");
+    let path = daemon.dir.path("stuck.sock");
+    let _stuck = UnixDatagram::bind(&path).unwrap();
+    let name = format!("unix:{}", path.display());
+    daemon.dir.succeed(&["subscribe", "E_PIKE_BLOCKED", &name]);
+    let proxy = UnixDatagram::unbound().unwrap();
+    proxy.connect(daemon.dir.run().join("events.sock")).unwrap();
+    // More than the kernel queues for it (`net.unix.max_dgram_qlen`).
+    for _ in 0..600 {
+        proxy.send(PAYLOAD.as_bytes()).unwrap();
+    }
+    daemon.signal(Signal::TERM);
+    eventually("it takes no more", || proxy.send(b"x").is_err());
+    daemon.signal(Signal::INT);
+    let (status, last, _) = daemon.wait();
+    assert_eq!((status.code(), last.as_str()), (Some(1), ""));
+}
+
+#[test]
 fn either_signal_ends_it_and_leaves_the_directory_clean() {
     for signal in [Signal::INT, Signal::TERM] {
         let daemon = Daemon::start();

@@ -8,11 +8,15 @@ mod daemon;
 mod reload;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+#[allow(clippy::disallowed_types, reason = "what signal-hook takes")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use self::daemon::Daemon;
@@ -38,16 +42,27 @@ pub(crate) fn serve(args: &args::Serve) -> Result<(), Failure> {
     let mut daemon = Daemon::start(settings, &dir, &source)?;
     announce::start(&daemon, &dir);
     tell_systemd(&[NotifyState::Ready]);
+    let stopping = exit_at_second_interrupt()?;
     for signal in signals.forever() {
         match signal {
             SIGHUP => reload(&mut daemon, &source),
             _ => break,
         }
     }
+    stopping.store(true, Ordering::Relaxed);
     tell_systemd(&[NotifyState::Stopping]);
     let stats = daemon.stop();
     announce::end(&stats, begun.elapsed());
     Ok(())
+}
+
+/// Who is told to stop and may drain for an hour must still hear Ctrl-C: once the flag is set, it
+/// ends the process on the spot, with exit code 1.
+fn exit_at_second_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    flag::register_conditional_shutdown(SIGINT, 1, Arc::clone(&stopping))
+        .map_err(|error| Failure::new(format!("signals: {error}")))?;
+    Ok(stopping)
 }
 
 /// Reads a file as `serve` does, and says what it would refuse in it.
