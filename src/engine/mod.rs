@@ -1,5 +1,6 @@
 //! The engine: owns the threads, hands out [`Event`]s, keeps the subscriptions.
 
+mod announce;
 mod config;
 mod control;
 mod core;
@@ -10,16 +11,20 @@ mod outlets;
 mod raise;
 mod reactor;
 mod shared;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod simulation;
+#[cfg(any(test, fuzzing))]
+mod still;
 
 pub use config::Config;
 pub use raise::{Event, Raised};
+#[cfg(any(test, fuzzing))]
+pub(crate) use still::Still;
 
 use std::fmt;
 use std::io;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -27,7 +32,7 @@ use crate::event::EventName;
 use crate::registry::{Change, Changed, EventCell, Expire, Subscription};
 use crate::stats::Stats;
 use crate::transport::route::Occurrence;
-use crate::transport::{Policy, SocketError};
+use crate::transport::{Policy, RotateError, SocketError};
 use crate::wire::jsonrpc;
 use reactor::Reactor;
 use shared::{Alarm, Clock, Shared};
@@ -51,7 +56,10 @@ impl Engine {
         let poll = mio::Poll::new().map_err(|error| StartError::new("an epoll", error))?;
         let waker = mio::Waker::new(poll.registry(), reactor::WAKE)
             .map_err(|error| StartError::new("an eventfd", error))?;
-        let shared = Arc::new(Shared::new(config, Alarm::Eventfd(waker), Clock::start()));
+        let shared = Arc::new_cyclic(|shared| {
+            let announce = announce::announcer(Weak::clone(shared));
+            Shared::new(config, Alarm::Eventfd(waker), Clock::start(), announce)
+        });
         let reactor = Reactor::new(Arc::clone(&shared), poll)
             .map_err(|error| StartError::new("a UDP socket", error))?;
         let mut engine = Self {
@@ -97,6 +105,7 @@ impl Engine {
         }
         // The reactor has settled what the workers still have: they need no more time than that.
         shared.transports.routes.stop(until);
+        shared.transports.threads.stop(until);
     }
 }
 
@@ -283,7 +292,7 @@ impl Handle {
     }
 
     /// Whether a socket string can be subscribed, as far as that can be told without asking a
-    /// name server. `Ok(true)` if one must be asked.
+    /// name server or a disk. `Ok(true)` if one must be asked, so that it may take a while.
     ///
     /// # Errors
     /// When it cannot be read, or the policy forbids its address.
@@ -291,7 +300,7 @@ impl Handle {
         let transports = &self.shared.transports;
         let parsed = transports.parse(socket)?;
         transports.check(socket, &parsed, &transports.policy())?;
-        Ok(parsed.needs_lookup())
+        Ok(parsed.may_wait())
     }
 
     /// The subscriptions of one event, newest first; of all events if `event` is `None`. None of
@@ -328,8 +337,19 @@ impl Handle {
         Some(self.shared.registry.find(event)?.totals.read())
     }
 
+    /// Rotates a file that `flatstore:` subscriptions write: closes it, and opens its successor,
+    /// which has another name if the suffix says so. For who has renamed the file.
+    ///
+    /// Waits until the successor is written to; up to a second, if the disk holds the file.
+    ///
+    /// # Errors
+    /// When nobody has subscribed the file, or the successor cannot be opened.
+    pub fn rotate_flatstore(&self, path: &str) -> Result<(), RotateError> {
+        self.shared.transports.files.rotate(path)
+    }
+
     /// Replaces the destination policy, for every subscription made from now on. Transports that
-    /// connect ask it again at each connection.
+    /// connect or open files ask it again each time.
     pub fn set_policy(&self, policy: Policy) {
         self.shared.transports.set_policy(policy);
     }

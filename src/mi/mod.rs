@@ -28,6 +28,9 @@ mod counts;
 mod failure;
 mod fifo;
 mod frames;
+#[cfg(any(test, fuzzing))]
+#[path = "../../fuzz/bodies/mi.rs"]
+pub(crate) mod fuzzed;
 mod json;
 mod listing;
 mod outbox;

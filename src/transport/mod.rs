@@ -8,6 +8,7 @@
 
 mod backlog;
 mod datagram;
+mod flatstore;
 mod group;
 mod intakes;
 pub(crate) mod kernel;
@@ -22,28 +23,34 @@ pub(crate) mod udp;
 mod unix;
 pub(crate) mod worker;
 
+pub(crate) use flatstore::{Announce, Files};
+pub use flatstore::{Flatstore, RotateError};
+pub(crate) use policy::Gate;
 pub use policy::Policy;
 pub use route::Occurrence;
 pub(crate) use socket::Parsed;
 pub use socket::SocketError;
 pub use tcp::Tcp;
+pub use worker::QueueLimits;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
 use intakes::Intakes;
-use policy::Gate;
 use resolve::Lookups;
 use route::Routes;
 use socket::{At, Place};
+use worker::Threads;
 
-/// What the transports know: the policy, and the in-process routes.
+/// What the transports know: the policy, the in-process routes, the threads of what is slow.
 #[derive(Debug)]
 pub(crate) struct Transports {
     pub(crate) gate: Arc<Gate>,
     pub(crate) settings: Settings,
     pub(crate) routes: Routes,
+    pub(crate) threads: Arc<Threads>,
+    pub(crate) files: Arc<Files>,
     lookups: Lookups,
     intakes: Intakes,
 }
@@ -71,6 +78,7 @@ const SCHEMES: &[(&str, Parse)] = &[
     #[cfg(feature = "tls")]
     ("tls", tcp::parse_tls),
     ("route", route::parse),
+    ("flatstore", flatstore::parse),
     ("virtual", group::parse),
 ];
 
@@ -78,7 +86,6 @@ const SCHEMES: &[(&str, Parse)] = &[
 const ELSEWHERE: &[&str] = &[
     #[cfg(not(feature = "tls"))]
     "tls",
-    "flatstore",
     "xmlrpc",
     "rabbitmq",
     "kafka",
@@ -87,11 +94,19 @@ const ELSEWHERE: &[&str] = &[
 ];
 
 impl Transports {
-    pub(crate) fn new(policy: Policy, settings: Settings, routes: Routes) -> Self {
+    pub(crate) fn new(
+        gate: Arc<Gate>,
+        settings: Settings,
+        routes: Routes,
+        threads: Arc<Threads>,
+        files: Files,
+    ) -> Self {
         Self {
-            gate: Arc::new(Gate::new(policy)),
+            gate,
             settings,
             routes,
+            threads,
+            files: Arc::new(files),
             lookups: Lookups::default(),
             intakes: Intakes::default(),
         }
@@ -143,8 +158,8 @@ impl Transports {
         }
     }
 
-    /// Looks up the host, if there is one, and asks the policy. May wait for a name server, up to
-    /// [`RESOLVE_TIME`](crate::limits::RESOLVE_TIME).
+    /// Looks up the host or opens the file, if there is one, and asks the policy. May wait for a
+    /// name server, up to [`RESOLVE_TIME`](crate::limits::RESOLVE_TIME), or for a disk.
     pub(crate) fn resolve(
         &self,
         text: &str,
