@@ -11,7 +11,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 use support::{Daemon, Home, PATIENCE, eventually, next, receiver};
 
-const SUBSCRIBE: &str = r#"{"jsonrpc":"2.0","method":"event_subscribe","params":["E_PIKE_BLOCKED","udp:127.0.0.1:9",60],"id":1}"#;
+const SUBSCRIBE: &str = concat!(
+    r#"{"jsonrpc":"2.0","method":"event_subscribe","#,
+    r#""params":["E_PIKE_BLOCKED","udp:127.0.0.1:9",60],"id":1}"#
+);
 
 /// Numbers that look like chance and are the same in every run (Knuth's MMIX generator).
 struct Chance(u64);
@@ -136,7 +139,8 @@ fn requests() -> Vec<Vec<u8>> {
         "3\r\nabc",
         "1",
     ] {
-        let head = "POST /mi HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+        let head = "POST /mi HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n";
         requests.push(format!("{head}{chunks}").into_bytes());
     }
     requests.push(post(&vec![b'['; 60_000], 60_000));

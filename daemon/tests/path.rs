@@ -105,6 +105,24 @@ fn unknown_events_are_refused_or_declared_as_configured() {
         let expected = format!(r#"{{"jsonrpc":"2.0","method":"{event}","params":["a","1"]}}"#);
         assert_eq!(next(&socket), expected);
     }
+    // What comes from a proxy is treated alike.
+    for daemon in [&strict, &open] {
+        let proxy = UnixDatagram::unbound().unwrap();
+        let payload = br#"{"jsonrpc":"2.0","method":"E_FROM_A_PROXY"}"#;
+        proxy
+            .send_to(payload, daemon.dir.run().join("events.sock"))
+            .unwrap();
+    }
+    let is_known = |daemon: &Daemon| daemon.dir.succeed(&["events"]).contains("E_FROM_A_PROXY");
+    eventually("it is declared", || is_known(&open));
+    let refused = || {
+        strict
+            .dir
+            .succeed(&["stats", "ingest:unknown"])
+            .contains(" 1\n")
+    };
+    eventually("it is refused", refused);
+    assert!(!is_known(&strict));
 }
 
 #[test]
@@ -241,4 +259,20 @@ fn without_a_daemon_each_command_says_so() {
             "{complaint}"
         );
     }
+}
+
+/// A UNIX datagram holds some 200 KB; the FIFO beside it has no such bound.
+#[test]
+fn a_listing_of_any_length_is_shown() {
+    let most = 7000;
+    let subscription = |n: u32| {
+        format!(
+            "[[subscribe]]\nevent = \"E_PIKE_BLOCKED\"\nsocket = \"udp:127.0.0.1:{}\"\n",
+            20_000 + n
+        )
+    };
+    let configuration: String = (0..most).map(subscription).collect();
+    let daemon = Home::new().serve(&configuration);
+    let listing = daemon.dir.succeed(&["subscribers"]);
+    assert_eq!(listing.lines().count(), most as usize + 1);
 }

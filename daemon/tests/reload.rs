@@ -118,3 +118,22 @@ fn a_bad_file_changes_nothing_and_says_why() {
     daemon.await_error("No such file");
     assert!(daemon.terminate().0.success());
 }
+
+#[test]
+fn a_tighter_policy_ends_what_it_forbids() {
+    let (_first, allowed) = receiver();
+    let daemon = Home::new().serve("");
+    for socket in ["udp:10.0.0.1:9", &allowed] {
+        daemon.dir.succeed(&["subscribe", "E_PIKE_BLOCKED", socket]);
+    }
+    reload(
+        &daemon,
+        "policy.allow = [\"127.0.0.0/8\"]\n",
+        "reloaded: 0 events declared, 0 subscriptions made, 1 ended",
+    );
+    let left = daemon.dir.succeed(&["subscribers"]);
+    assert!(
+        left.contains(&allowed) && !left.contains("10.0.0.1"),
+        "{left}"
+    );
+}

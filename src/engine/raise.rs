@@ -43,6 +43,11 @@ impl Event {
         Self { cell, shared }
     }
 
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn cell(&self) -> &EventCell {
+        &self.cell
+    }
+
     /// Its name.
     pub fn name(&self) -> &EventName {
         &self.cell.name

@@ -39,23 +39,23 @@ fn list(context: &Context, arguments: &Arguments, counted: bool) -> Result<Answe
     let Some(event) = context.handle.event(&name) else {
         return Err(Failure::command(404, "Event not published"));
     };
-    let mut listed = Listed {
+    let listed = |subscriptions: Vec<Subscription>| Listed {
         name: event.name().to_string(),
         id: event.id(),
-        subscriptions: context.handle.subscriptions(Some(&name)),
+        subscriptions,
         counted,
     };
     let Some(socket) = socket else {
-        let anybody = !listed.subscriptions.is_empty();
-        return Ok(Answer::SubscribersOf(anybody.then_some(listed)));
+        let subscriptions = context.handle.subscriptions(Some(&name));
+        let anybody = !subscriptions.is_empty();
+        return Ok(Answer::SubscribersOf(
+            anybody.then(|| listed(subscriptions)),
+        ));
     };
-    listed
-        .subscriptions
-        .retain(|subscription| subscription.socket == socket);
-    if listed.subscriptions.is_empty() {
-        return Err(Failure::command(404, "Subscriber does not exist"));
+    match context.handle.subscription(&name, &socket) {
+        Some(subscription) => Ok(Answer::Subscriber(listed(vec![subscription]))),
+        None => Err(Failure::command(404, "Subscriber does not exist")),
     }
-    Ok(Answer::Subscriber(listed))
 }
 
 /// Sorts subscriptions to their events, by number; each event's keep their order.
