@@ -11,6 +11,7 @@ mod datagram;
 mod group;
 pub(crate) mod kernel;
 pub(crate) mod listen;
+pub mod manual;
 mod policy;
 mod resolve;
 pub(crate) mod route;
