@@ -127,6 +127,11 @@ pub(crate) trait Endpoint: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// Whether that may take a while.
+    fn may_wait(&self) -> bool {
+        false
+    }
+
     /// The address, where it is not for a name server to tell it.
     fn address(&self) -> Option<SocketAddr> {
         None
@@ -200,7 +205,8 @@ pub(crate) struct Destination {
     pub(crate) health: Health,
 }
 
-/// How a destination does. Written by the reactor, read by listings.
+/// How a destination does. Written by one thread, the reactor or the destination's worker; read
+/// by listings.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     state: AtomicU8,
@@ -209,6 +215,8 @@ pub(crate) struct Health {
     since: AtomicU64,
     /// What is wrong, where no errno says it.
     trouble: Mutex<Option<Box<str>>>,
+    /// The last error that was noted.
+    noted: Mutex<Option<Box<str>>>,
 }
 
 const UP: u8 = 0;
@@ -254,6 +262,20 @@ impl Health {
             self.since.store(now_ms, Relaxed);
             self.state.store(DOWN, Relaxed);
         }
+    }
+
+    /// Keeps the text of an error that does not bring it down.
+    pub(crate) fn note(&self, error: &str) {
+        let mut noted = self.noted.lock().expect("no panic under this lock");
+        if noted.as_deref() != Some(error) {
+            *noted = Some(error.into());
+        }
+    }
+
+    /// The last error that was noted.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        let noted = self.noted.lock().expect("no panic under this lock");
+        noted.as_deref().map(str::to_owned)
     }
 
     pub(crate) fn read(&self) -> HealthNow {

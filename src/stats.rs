@@ -39,7 +39,7 @@ pub enum Reason {
     NoTarget,
     /// No way there (ENOENT, ENETUNREACH, EHOSTUNREACH, ENETDOWN, ETIMEDOUT, no such host).
     Unreachable,
-    /// The destination policy forbids the address.
+    /// The destination policy forbids the address or file.
     Policy,
     /// The subscription ended, or the event grew too old, before it could be sent.
     Expired,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::limits;
-use crate::transport::{Policy, Tcp};
+use crate::transport::{Flatstore, Policy, QueueLimits, Tcp};
 
 /// Settings of an [`Engine`](crate::Engine): plain data with safe defaults.
 #[derive(Clone, Debug)]
@@ -26,6 +26,10 @@ pub struct Config {
     /// How long a `virtual:` group leaves a member alone that failed (OpenSIPS
     /// `failover_timeout`).
     pub failover_hold: Duration,
+    /// What may wait for one destination that is slow: a file, a server.
+    pub queue: QueueLimits,
+    /// How files are written (`flatstore:` sockets).
+    pub flatstore: Flatstore,
     /// Where events may be sent.
     pub policy: Policy,
 }
@@ -41,6 +45,8 @@ impl Default for Config {
             unix_backlog: 1024,
             tcp: Tcp::default(),
             failover_hold: Duration::from_secs(30),
+            queue: QueueLimits::default(),
+            flatstore: Flatstore::default(),
             policy: Policy::default(),
         }
     }

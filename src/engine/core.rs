@@ -92,7 +92,7 @@ impl Core {
     }
 
     /// How many drained events have not been fanned out.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn unserved(&self) -> usize {
         self.batch.len() - self.served
     }

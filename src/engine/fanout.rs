@@ -87,7 +87,6 @@ impl Fanout {
             }
         }
         self.udp.send(&letters, cx);
-        self.outlets.flush(cx);
         // Last, so that who reads the counters can tell when all matches have been counted.
         for run in &runs {
             let cell = &self.cells[run.event as usize];
@@ -116,8 +115,9 @@ impl Fanout {
         }
     }
 
-    /// Does what is due.
+    /// Ends a turn: what the outlets gathered goes out, and what is due is done.
     pub(super) fn tick(&mut self, cx: &Context<'_>) {
+        self.outlets.flush(cx);
         if self
             .udp
             .deadline()

@@ -13,7 +13,7 @@ use crate::transport::worker::Report;
 #[derive(Debug, Default)]
 pub(super) struct Outlets {
     slots: Vec<Option<Slot>>,
-    /// Outlets that got parcels in this batch.
+    /// Outlets to be flushed at the end of this turn.
     gathered: Vec<u32>,
     /// Outlets whose last subscription ended, and which still have parcels.
     abandoned: Vec<u32>,
@@ -68,11 +68,18 @@ impl Outlets {
         self.with(id, |slot| slot.outlet.ready(cx));
     }
 
-    /// A worker reports.
+    /// A worker reports. Its outlet is flushed in this turn: it may have room for more.
     pub(super) fn outcome(&mut self, report: &Report) {
+        let mut newly_gathered = false;
         self.with(report.destination as usize, |slot| {
-            slot.outlet.outcome(report.sequence, report.outcome);
+            for sequence in report.sequence..report.sequence + report.count {
+                slot.outlet.outcome(sequence, report.outcome);
+            }
+            newly_gathered = !std::mem::replace(&mut slot.gathers, true);
         });
+        if newly_gathered {
+            self.gathered.push(report.destination);
+        }
     }
 
     /// A name server has answered.

@@ -11,11 +11,11 @@ use crate::lane::Lanes;
 use crate::os::Answer;
 use crate::parker::{Parker, Wake};
 use crate::registry::Registry;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::transport::route::Routes;
-use crate::transport::worker::{Inbox, Reports};
-use crate::transport::{Settings, Transports};
+use crate::transport::worker::{Inbox, Reports, Threads};
+use crate::transport::{Announce, Files, Gate, Settings, Transports};
 
 /// One raised event on its way to the reactor.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) enum Alarm {
     /// One write to an eventfd.
     Eventfd(mio::Waker),
     /// Counts how often it went off.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     Counter(Arc<AtomicU64>),
 }
 
@@ -42,7 +42,7 @@ impl Wake for Alarm {
                     tracing::error!(%error, "cannot wake the reactor");
                 }
             }
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Self::Counter(count) => {
                 count.fetch_add(1, Relaxed);
             }
@@ -55,7 +55,7 @@ impl Wake for Alarm {
 pub(crate) struct Clock {
     start: Instant,
     /// The milliseconds since then, if a simulation tells them.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     told: Option<Arc<AtomicU64>>,
 }
 
@@ -63,13 +63,13 @@ impl Clock {
     pub(crate) fn start() -> Self {
         Self {
             start: Instant::now(),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             told: None,
         }
     }
 
     /// A clock that shows what it is told.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn told(now_ms: Arc<AtomicU64>) -> Self {
         Self {
             told: Some(now_ms),
@@ -78,7 +78,7 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Instant {
-        #[cfg(test)]
+        #[cfg(any(test, fuzzing))]
         if let Some(told) = &self.told {
             return self.start + Duration::from_millis(told.load(Relaxed));
         }
@@ -111,7 +111,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, alarm: Alarm, clock: Clock) -> Self {
+    /// `announce` raises the engine's own events.
+    pub(crate) fn new(config: Config, alarm: Alarm, clock: Clock, announce: Announce) -> Self {
         let parker = Arc::new(Parker::new(alarm));
         let wake = |parker: &Arc<Parker<Alarm>>| {
             let parker = Arc::clone(parker);
@@ -130,12 +131,15 @@ impl Shared {
             seed: RandomState::new().hash_one(0),
         };
         let routes = Routes::new(config.workers, Arc::clone(&reports));
+        let threads = Arc::new(Threads::new(Arc::clone(&reports)));
+        let gate = Arc::new(Gate::new(config.policy));
+        let files = Files::new(config.flatstore, config.queue, &gate, &threads, announce);
         Self {
             clock,
             registry: Registry::new(config.subscriptions),
             lanes: Lanes::new(config.lane_events.max(1)),
             parker,
-            transports: Transports::new(config.policy, settings, routes),
+            transports: Transports::new(gate, settings, routes, threads, files),
             reports,
             answers,
             drain_until: OnceLock::new(),

@@ -22,6 +22,9 @@ pub(super) struct Counts {
     /// The errno of the last drop that had one.
     #[serde(skip_serializing_if = "Option::is_none")]
     errno: Option<i32>,
+    /// The last error of its destination that no errno says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     state: Cow<'static, str>,
     /// Of a group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -47,6 +50,7 @@ impl Member {
             dropped: member.failed,
             in_flight: member.in_flight,
             errno: member.last_errno,
+            error: None,
             state: told(&member.state),
             members: Vec::new(),
         };
@@ -76,6 +80,7 @@ impl Counts {
             dropped: subscription.dropped,
             in_flight: subscription.in_flight,
             errno: subscription.last_errno,
+            error: subscription.last_error.clone(),
             state: told(&subscription.state),
             members: subscription.members.iter().map(Member::of).collect(),
         }
@@ -124,6 +129,7 @@ mod tests {
             dropped: Drops::default(),
             in_flight: 1,
             last_errno: None,
+            last_error: None,
             state,
             members: Vec::new(),
         })

@@ -28,7 +28,7 @@ use crate::event::EventName;
 use crate::limits;
 use crate::snapshot::Snapshot;
 use crate::stats::Page;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use book::Book;
@@ -45,7 +45,7 @@ pub(crate) struct Registry {
     cells: Snapshot<Vec<Arc<EventCell>>>,
     /// Wakes the thread that waits in [`wait_due`](Self::wait_due).
     sooner: Condvar,
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     called: AtomicBool,
     /// What the reactor has to let go of, and what it has let go of.
     pub(crate) retirements: SegQueue<Retirement>,
@@ -117,7 +117,7 @@ impl Registry {
             book: Mutex::new(Book::new(subscriptions_max)),
             cells: Snapshot::new(Vec::new()),
             sooner: Condvar::new(),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             called: AtomicBool::new(false),
             retirements: SegQueue::new(),
             released: SegQueue::new(),
@@ -267,7 +267,7 @@ impl Registry {
 
     /// Wakes the thread in [`wait_due`](Self::wait_due).
     fn call(&self) {
-        #[cfg(test)]
+        #[cfg(any(test, fuzzing))]
         self.called.store(true, Relaxed);
         self.sooner.notify_all();
     }
@@ -334,5 +334,7 @@ impl Registry {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
 #[cfg(test)]
 mod tests;

@@ -52,6 +52,9 @@ pub struct Subscription {
     pub in_flight: u64,
     /// The errno of the last drop that had one.
     pub last_errno: Option<i32>,
+    /// The last error of its destination, if that has more to say than an errno. It stays when the
+    /// destination does well again.
+    pub last_error: Option<String>,
     /// How its destination does, as of the last attempt.
     pub state: State,
     /// The members of a `virtual:` socket, in its order; of any other, none.
@@ -124,6 +127,7 @@ pub(super) fn read(shelf: &Shelf, place: Place, now_ms: u64) -> Subscription {
         dropped: tally.drops(),
         in_flight: tally.in_flight(),
         last_errno: tally.last_errno(),
+        last_error: record.target.last_error(),
         state: record.target.state(now_ms),
         members,
     }

@@ -189,6 +189,14 @@ impl Target {
         own.into_iter().chain(members)
     }
 
+    /// The last error of what it leads to, if that was noted.
+    pub(super) fn last_error(&self) -> Option<String> {
+        match self {
+            Self::Shared(destination, _) => destination.health.last_error(),
+            Self::V4 { .. } | Self::V6 { .. } | Self::Group(_) => None,
+        }
+    }
+
     /// How what it leads to does.
     pub(super) fn state(&self, now_ms: u64) -> State {
         match self {

@@ -1,16 +1,17 @@
-//! The registry against a plain oracle, in simulated time.
+//! Properties of the registry.
 
-use super::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
 
-impl Registry {
-    /// In how many milliseconds [`wait_due`](Self::wait_due) returns, if nobody calls.
-    pub(crate) fn due_in(&self, now_ms: u64) -> Option<u64> {
-        self.called.store(false, Relaxed);
-        self.lock().due_in(now_ms)
-    }
+use super::oracle;
 
-    /// Whether [`wait_due`](Self::wait_due) would have returned by now, whatever the time.
-    pub(crate) fn was_called(&self) -> bool {
-        self.called.load(Relaxed)
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Subscribing, renewing, ending, expiring and listing, in any order, with places used again
+    /// and destinations shared: never early, never more than a tick late, never one too many.
+    #[test]
+    fn any_changes_leave_what_the_oracle_has(bytes in vec(any::<u8>(), 0..600)) {
+        oracle::run(&bytes);
     }
 }

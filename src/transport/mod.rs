@@ -8,7 +8,9 @@
 
 mod backlog;
 mod datagram;
+mod flatstore;
 mod group;
+mod intakes;
 pub(crate) mod kernel;
 pub(crate) mod listen;
 pub mod manual;
@@ -22,28 +24,36 @@ pub(crate) mod udp;
 mod unix;
 pub(crate) mod worker;
 
+pub(crate) use flatstore::{Announce, Files};
+pub use flatstore::{Flatstore, RotateError};
+pub(crate) use policy::Gate;
 pub use policy::Policy;
 pub use route::Occurrence;
 pub(crate) use socket::Parsed;
 pub use socket::SocketError;
 pub use tcp::Tcp;
+pub use worker::QueueLimits;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
-use policy::Gate;
+use intakes::Intakes;
 use resolve::Lookups;
 use route::Routes;
 use socket::{At, Place};
+use worker::Threads;
 
-/// What the transports know: the policy, and the in-process routes.
+/// What the transports know: the policy, the in-process routes, the threads of what is slow.
 #[derive(Debug)]
 pub(crate) struct Transports {
     pub(crate) gate: Arc<Gate>,
     pub(crate) settings: Settings,
     pub(crate) routes: Routes,
+    pub(crate) threads: Arc<Threads>,
+    pub(crate) files: Arc<Files>,
     lookups: Lookups,
+    intakes: Intakes,
 }
 
 /// What the transports were told at the start.
@@ -69,6 +79,7 @@ const SCHEMES: &[(&str, Parse)] = &[
     #[cfg(feature = "tls")]
     ("tls", tcp::parse_tls),
     ("route", route::parse),
+    ("flatstore", flatstore::parse),
     ("virtual", group::parse),
 ];
 
@@ -76,7 +87,6 @@ const SCHEMES: &[(&str, Parse)] = &[
 const ELSEWHERE: &[&str] = &[
     #[cfg(not(feature = "tls"))]
     "tls",
-    "flatstore",
     "xmlrpc",
     "rabbitmq",
     "kafka",
@@ -85,13 +95,36 @@ const ELSEWHERE: &[&str] = &[
 ];
 
 impl Transports {
-    pub(crate) fn new(policy: Policy, settings: Settings, routes: Routes) -> Self {
+    pub(crate) fn new(
+        gate: Arc<Gate>,
+        settings: Settings,
+        routes: Routes,
+        threads: Arc<Threads>,
+        files: Files,
+    ) -> Self {
         Self {
-            gate: Arc::new(Gate::new(policy)),
+            gate,
             settings,
             routes,
+            threads,
+            files: Arc::new(files),
             lookups: Lookups::default(),
+            intakes: Intakes::default(),
         }
+    }
+
+    /// Refuses these sockets of this process, whose datagrams it raises, as destinations.
+    pub(crate) fn take_in(&self, sockets: &[String]) {
+        self.intakes.add(self.parse_all(sockets));
+    }
+
+    /// The opposite of [`take_in`](Self::take_in), when they are closed.
+    pub(crate) fn take_in_no_more(&self, sockets: &[String]) {
+        self.intakes.remove(self.parse_all(sockets));
+    }
+
+    fn parse_all(&self, sockets: &[String]) -> impl Iterator<Item = Parsed> {
+        sockets.iter().filter_map(|socket| self.parse(socket).ok())
     }
 
     /// Reads a socket string; looks nothing up.
@@ -102,6 +135,10 @@ impl Transports {
                 "longer than {} bytes",
                 crate::limits::SOCKET_STRING_BYTES
             ));
+        }
+        if text.contains(char::is_control) {
+            // It would break the lines of listings and logs.
+            return refuse("a control character in it".to_owned());
         }
         let Some((scheme, rest)) = text.split_once(':') else {
             return refuse(format!(
@@ -122,8 +159,8 @@ impl Transports {
         }
     }
 
-    /// Looks up the host, if there is one, and asks the policy. May wait for a name server, up to
-    /// [`RESOLVE_TIME`](crate::limits::RESOLVE_TIME).
+    /// Looks up the host or opens the file, if there is one, and asks the policy. May wait for a
+    /// name server, up to [`RESOLVE_TIME`](crate::limits::RESOLVE_TIME), or for a disk.
     pub(crate) fn resolve(
         &self,
         text: &str,
@@ -163,6 +200,7 @@ impl Transports {
                 hold: self.settings.group_hold,
             },
         };
+        self.intakes.refuse(&route)?;
         Ok(Socket {
             route,
             format,
@@ -195,6 +233,7 @@ impl Transports {
         parsed
             .addresses()
             .try_for_each(|address| policy.check(address))
+            .and_then(|()| self.intakes.refuse_parsed(parsed))
             .map_err(|problem| SocketError::new(text, problem))
     }
 

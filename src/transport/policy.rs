@@ -50,7 +50,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(policy: Policy) -> Self {
+    pub(crate) fn new(policy: Policy) -> Self {
         Self {
             policy: RwLock::new(Arc::new(policy)),
             version: AtomicU64::new(0),

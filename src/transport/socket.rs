@@ -146,12 +146,17 @@ impl Parsed {
         }
     }
 
-    /// Whether a name server must be asked before it can be used.
-    pub(crate) fn needs_lookup(&self) -> bool {
+    /// Whether a name server or a disk must be asked before it can be used.
+    pub(crate) fn may_wait(&self) -> bool {
         match &self.place {
-            Place::At(at) | Place::Shared { at: Some(at), .. } => matches!(at, At::Host { .. }),
-            Place::Shared { at: None, .. } => false,
-            Place::Group { members, .. } => members.iter().any(Self::needs_lookup),
+            Place::At(At::Host { .. })
+            | Place::Shared {
+                at: Some(At::Host { .. }),
+                ..
+            } => true,
+            Place::At(At::Address(_)) => false,
+            Place::Shared { endpoint, .. } => endpoint.may_wait(),
+            Place::Group { members, .. } => members.iter().any(Self::may_wait),
         }
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Limits {
     lane_events: Count<{ limits::DRAIN_EVENTS }, { 1 << 20 }>,
     /// Most subscriptions held at one time.
     subscriptions: Count<1, { limits::SUBSCRIPTIONS }>,
+    /// Management requests that each FIFO and datagram socket takes a second.
+    mi_requests_per_second: Count<1, 1_000_000>,
     /// Threads that run in-process handlers.
     workers: Count<1, 64>,
     /// How long a stop waits for what was raised.
@@ -38,6 +40,11 @@ impl Limits {
         config.failover_hold = Duration::from_secs_f64(self.failover_hold_seconds.0);
     }
 
+    /// Management requests that each FIFO and datagram socket takes a second.
+    pub(crate) fn mi_requests_per_second(&self) -> u32 {
+        u32::try_from(self.mi_requests_per_second.0).unwrap_or(u32::MAX)
+    }
+
     /// How long a stop waits for what was raised.
     pub(crate) fn drain(&self) -> Duration {
         Duration::from_secs_f64(self.drain_seconds.0)
@@ -50,6 +57,7 @@ impl Default for Limits {
         Self {
             lane_events: Count(config.lane_events),
             subscriptions: Count(config.subscriptions),
+            mi_requests_per_second: Count(limits::MI_REQUESTS_PER_SECOND as usize),
             workers: Count(config.workers),
             drain_seconds: Seconds(config.drain.as_secs_f64()),
             unix_wait_seconds: Seconds(config.unix_wait.as_secs_f64()),

@@ -46,17 +46,14 @@ pub(crate) struct Mi {
 /// Where events of a proxy are taken in.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "listen::DatagramTable")]
-pub(crate) struct Ingest {
-    pub(crate) listen: Vec<Listen>,
-    pub(crate) allow_remote: bool,
-}
+pub(crate) struct Ingest(pub(crate) Datagram);
 
 impl Default for Ingest {
     fn default() -> Self {
-        Self {
+        Self(Datagram {
             listen: vec![Listen::Unix("events.sock".into())],
-            allow_remote: false,
-        }
+            ..Datagram::default()
+        })
     }
 }
 

@@ -104,7 +104,7 @@ impl Simulation {
         self.raisers += 1;
         let raiser = self.raisers;
         let mut raises = Vec::new();
-        for _ in 0..self.random.between(1, 5) {
+        for _ in 0..self.random.pick(&[1, 3, 40]) {
             let event = self.random.below(EVENTS);
             if self.oracle.heard_by[event] > 0 {
                 raises.push((event, self.expect(event, 40, raiser)));

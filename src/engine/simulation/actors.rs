@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::oracle::EVENTS;
-use super::run::{STEPS, Simulation};
+use super::run::Simulation;
 use super::world::{RECEIVERS, is_unix};
 use crate::engine::control;
 
@@ -15,6 +15,9 @@ impl Simulation {
         let begun = self.now();
         if self.turn() {
             return;
+        }
+        if self.random.one_in(4) {
+            self.act();
         }
         let shared = Arc::clone(&self.handle.shared);
         let nap = shared.parker.prepare();
@@ -33,7 +36,7 @@ impl Simulation {
         self.naps += 1;
         self.trace
             .note(&[2], format_args!("nap until {deadline:?}"));
-        while self.steps < STEPS {
+        while self.steps < self.steps_max {
             let woken = self.wakes() - wakes;
             assert!(woken <= 1, "{woken} wakes for one nap");
             let due = deadline.is_some_and(|deadline| deadline <= self.now());
@@ -124,9 +127,6 @@ impl Simulation {
             if *well && !net.hosts[receiver].alive {
                 net.revive(receiver);
             }
-            if *well {
-                net.hosts[receiver].queue_max = 100;
-            }
         }
         self.world.net().clear_up();
         self.trace.note(&[6], format_args!("lull: {well:?}"));
@@ -140,8 +140,14 @@ impl Simulation {
         self.settle(&well);
         assert_eq!(self.core.waiting(), 0, "something waits for ever");
         self.check_all();
+        // Slow receivers have less room than what comes at once, and read it in time.
+        let slow = self.unix_backlog >= 16 && self.random.one_in(2);
+        for host in &mut self.world.net().hosts {
+            host.queue_max = if slow { 1 } else { 100 };
+        }
+        let most = if slow { 3 } else { 12 };
         let before = self.taken(&well);
-        let count = self.random.between(1, 12).min(self.lane_events);
+        let count = self.random.between(1, most).min(self.lane_events);
         let size = self.random.pick(&[3, 40, 1300]);
         for event in 0..EVENTS {
             for _ in 0..count {

@@ -2,8 +2,9 @@
 
 use super::oracle::{Count, EVENTS, Key, LAST_MS};
 use super::run::Simulation;
-use super::world::{self, RECEIVERS, Receiver, is_unix, is_v6};
+use super::world::{self, RECEIVERS, Receiver, V4, V6, is_unix, is_v6};
 use crate::destination::Format;
+use crate::limits::UDP_STALLED;
 use crate::registry::{Expire, Record, State, Target};
 use crate::stats::{Reason, Stats};
 
@@ -57,6 +58,7 @@ impl Simulation {
     pub(super) fn check_all(&mut self) {
         self.check_counts();
         let mut seen = 0;
+        let mut waiting = [0; RECEIVERS];
         for event in 0..EVENTS {
             let table = self.events[event].cell().table.load();
             for chunk in table.chunks() {
@@ -71,10 +73,19 @@ impl Simulation {
                     assert_eq!(tally.delivered.get(), sub.taken, "delivered, {}", context());
                     assert!(settled <= sub.matched, "{settled} settled, {}", context());
                     assert_eq!(tally.in_flight(), sub.matched - settled, "{}", context());
+                    waiting[key.receiver] += tally.in_flight();
                 }
             }
         }
         assert_eq!(seen, self.oracle.len());
+        let (by_udp, by_unix) = waiting.split_at(V4 + V6);
+        let by_udp: u64 = by_udp.iter().sum();
+        assert!(by_udp <= UDP_STALLED as u64, "{by_udp} wait for room");
+        let most = by_unix.iter().max().copied().unwrap_or(0);
+        assert!(
+            most <= self.unix_backlog as u64,
+            "{most} wait for one receiver"
+        );
     }
 
     /// What the subscriptions of who is well got so far.

@@ -21,6 +21,7 @@ mod actions;
 mod actors;
 mod checks;
 mod faults;
+#[cfg(test)]
 mod findings;
 mod oracle;
 mod random;
@@ -29,4 +30,7 @@ mod sockets;
 mod trace;
 mod world;
 
+#[cfg(test)]
 mod tests;
+
+pub(crate) use run::steered;

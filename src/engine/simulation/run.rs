@@ -44,6 +44,7 @@ pub(super) struct Simulation {
     pub(super) oracle: Oracle,
     pub(super) lane_events: usize,
     pub(super) unix_wait: Duration,
+    pub(super) unix_backlog: usize,
     /// Whether no UNIX receiver ever subscribes: then each drop by the kernel can be explained.
     pub(super) udp_only: bool,
     now_ms: Arc<AtomicU64>,
@@ -52,6 +53,7 @@ pub(super) struct Simulation {
     /// When the control thread wakes by itself.
     pub(super) control_at: Option<u64>,
     pub(super) steps: usize,
+    pub(super) steps_max: usize,
     pub(super) raisers: u32,
     pub(super) turns: u64,
     pub(super) naps: u64,
@@ -59,8 +61,17 @@ pub(super) struct Simulation {
 }
 
 /// Runs one seed; panics where something is not as it should be.
+#[cfg(test)]
 pub(super) fn run(seed: u64, printed: bool) -> Report {
-    let mut random = Random::new(seed);
+    run_by(Random::new(seed), STEPS, printed)
+}
+
+/// A short run in which the bytes choose what happens, for a fuzzer.
+pub(crate) fn steered(bytes: &[u8]) {
+    run_by(Random::steered(bytes), 200, false);
+}
+
+fn run_by(mut random: Random, steps: usize, printed: bool) -> Report {
     let world = World::new(&mut random);
     let config = Config {
         lane_events: random.pick(&[1, 7, 64, 200]),
@@ -72,7 +83,8 @@ pub(super) fn run(seed: u64, printed: bool) -> Report {
     let Some(mut simulation) = Simulation::new(random, world, config, printed) else {
         return Report::nothing();
     };
-    while simulation.steps < STEPS {
+    simulation.steps_max = steps;
+    while simulation.steps < steps {
         simulation.turn_or_nap();
         if simulation.random.one_in(150) {
             simulation.lull();
@@ -108,10 +120,11 @@ impl Simulation {
     ) -> Option<Self> {
         let (now_ms, wakes) = (Arc::default(), Arc::default());
         let (lane_events, unix_wait) = (config.lane_events, config.unix_wait);
+        let unix_backlog = config.unix_backlog.max(1);
         let oracle = Oracle::new(config.subscriptions);
         let alarm = Alarm::Counter(Arc::clone(&wakes));
         let clock = Clock::told(Arc::clone(&now_ms));
-        let shared = Arc::new(Shared::new(config, alarm, clock));
+        let shared = Arc::new(Shared::new(config, alarm, clock, Arc::new(|_, _| {})));
         let core = Core::new(Arc::clone(&shared), &world);
         assert_eq!(core.is_ok(), world.net().families != [false, false]);
         let handle = Handle { shared };
@@ -126,6 +139,7 @@ impl Simulation {
             udp_only: random.one_in(4),
             control_at: None,
             steps: 0,
+            steps_max: STEPS,
             raisers: 1,
             turns: 0,
             naps: 0,
@@ -136,6 +150,7 @@ impl Simulation {
             oracle,
             lane_events,
             unix_wait,
+            unix_backlog,
             now_ms,
             wakes,
         })

@@ -137,7 +137,7 @@ impl World {
         net.families = [true, true];
         net.cutting = Ok(());
         for host in &mut net.hosts {
-            (host.mtu, host.queue_max) = (usize::MAX, 10);
+            (host.mtu, host.queue_max) = (usize::MAX, usize::MAX);
         }
         drop(net);
         world
