@@ -13,6 +13,7 @@ mod group;
 mod intakes;
 pub(crate) mod kernel;
 pub(crate) mod listen;
+pub mod manual;
 mod policy;
 mod resolve;
 pub(crate) mod route;
