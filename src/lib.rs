@@ -73,8 +73,14 @@ mod parker;
 #[allow(unreachable_pub, reason = "reachable through `internals`")]
 mod snapshot;
 
-/// For `loom-tests` and `fuzz` only; not covered by any promise.
-#[cfg(any(fuzzing, all(loom, feature = "loom")))]
+/// What `fuzz` feeds with bytes, and `cargo test` with its corpora.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+#[path = "../fuzz/bodies/mod.rs"]
+pub mod fuzzed;
+
+/// For `loom-tests` only; not covered by any promise.
+#[cfg(all(loom, feature = "loom"))]
 #[doc(hidden)]
 pub mod internals {
     pub use crate::arena::Arena;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Whether the sizes of tables and turns are small, so that tests reach their ends.
+const SMALL: bool = cfg!(any(test, fuzzing));
+
 /// Longest event name, in bytes (OpenSIPS `MAX_EVENT_NAME`).
 pub const EVENT_NAME_BYTES: usize = 64;
 /// Most events one engine can know.
@@ -21,15 +24,19 @@ pub const LANE_EVENTS: usize = 4096;
 /// Bytes of one block of a raising thread's arena.
 pub const ARENA_BLOCK_BYTES: usize = 64 * 1024;
 /// Subscriptions in one chunk of a subscriber table: what one change copies.
-pub const CHUNK_SUBSCRIPTIONS: usize = 256;
+pub const CHUNK_SUBSCRIPTIONS: usize = if SMALL { 4 } else { 256 };
 /// Chunks in one block of the spine.
-pub const BLOCK_CHUNKS: usize = 32;
+pub const BLOCK_CHUNKS: usize = if SMALL { 2 } else { 32 };
 /// Events the reactor takes from one lane before it looks at the next.
-pub const DRAIN_EVENTS: usize = 64;
+pub const DRAIN_EVENTS: usize = if SMALL { 24 } else { 64 };
 /// Matches the reactor serves (at least one event) before it looks at everything else again.
-pub const TURN_MATCHES: usize = 16 * 1024;
+pub const TURN_MATCHES: usize = if SMALL { 100 } else { 16 * 1024 };
 /// Datagrams handed to the kernel in one `sendmmsg`.
 pub const SEND_BATCH: usize = 64;
+/// UDP sockets connected to one destination each.
+pub const UDP_CONNECTED: usize = if SMALL { 3 } else { 64 };
+/// UDP datagrams that wait when the send buffer is full.
+pub const UDP_STALLED: usize = if SMALL { 50 } else { 4096 };
 /// Lifetime of a subscription that names none, in seconds (OpenSIPS `DEFAULT_EXPIRE`).
 pub const DEFAULT_EXPIRE_SECS: u32 = 3600;
 /// Longest management request, in bytes (one more than OpenSIPS's 65,457 would be cut there).
@@ -44,6 +51,12 @@ pub const FIFO_OPEN_PAUSE: Duration = Duration::from_millis(80);
 pub const REPLY_STALL_TIME: Duration = Duration::from_millis(200);
 /// How long a reply may take in all.
 pub const REPLY_TIME: Duration = Duration::from_secs(10);
+/// Management requests that one listener takes a second, unless the configuration says otherwise.
+pub const MI_REQUESTS_PER_SECOND: u32 = 1000;
+/// How many seconds' worth of them it takes at once.
+pub const MI_BURST_TIME: Duration = Duration::from_secs(5);
+/// Most bytes of replies that wait for their readers; one reply may be longer.
+pub const REPLIES_BYTES: usize = 64 * 1024 * 1024;
 /// Most replies that wait for their readers.
 pub const REPLIES: usize = 256;
 /// Most replies that wait for one reader.

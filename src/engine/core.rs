@@ -91,6 +91,12 @@ impl Core {
         self.fanout.waiting()
     }
 
+    /// How many drained events have not been fanned out.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn unserved(&self) -> usize {
+        self.batch.len() - self.served
+    }
+
     /// When [`turn`](Self::turn) has something to do without being asked.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let until = self.shared.drain_until.get().copied();

@@ -1,5 +1,6 @@
 //! The engine: owns the threads, hands out [`Event`]s, keeps the subscriptions.
 
+mod announce;
 mod config;
 mod control;
 mod core;
@@ -10,9 +11,15 @@ mod outlets;
 mod raise;
 mod reactor;
 mod shared;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod simulation;
+#[cfg(any(test, fuzzing))]
+mod still;
 
 pub use config::Config;
 pub use raise::{Event, Raised};
+#[cfg(any(test, fuzzing))]
+pub(crate) use still::Still;
 
 use std::fmt;
 use std::io;
@@ -29,7 +36,7 @@ use crate::transport::route::Occurrence;
 use crate::transport::{Policy, RotateError, SocketError};
 use crate::wire::jsonrpc;
 use reactor::Reactor;
-use shared::Shared;
+use shared::{Alarm, Clock, Shared};
 
 /// Nothing waits longer: an `Instant` cannot hold every `Duration`.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -51,7 +58,8 @@ impl Engine {
         let waker = mio::Waker::new(poll.registry(), reactor::WAKE)
             .map_err(|error| StartError::new("an eventfd", error))?;
         let shared = Arc::new_cyclic(|shared| {
-            Shared::new(config, waker, raise::announcer(Weak::clone(shared)))
+            let announce = announce::announcer(Weak::clone(shared));
+            Shared::new(config, Alarm::Eventfd(waker), Clock::start(), announce)
         });
         let reactor = Reactor::new(Arc::clone(&shared), poll)
             .map_err(|error| StartError::new("a UDP socket", error))?;
@@ -203,6 +211,10 @@ impl Handle {
             })
             .collect();
         let changed = self.apply(changes);
+        if !Arc::ptr_eq(&policy, &self.shared.transports.policy()) {
+            // It was replaced meanwhile, and who replaced it may have looked before we were there.
+            self.enforce_policy();
+        }
         let accepted = results.iter_mut().filter(|result| result.is_ok());
         for (result, changed) in accepted.zip(changed) {
             if changed == Changed::Full {
@@ -210,6 +222,24 @@ impl Handle {
             }
         }
         results
+    }
+
+    /// Subscribes to an event that is declared only if the socket can be used.
+    pub(crate) fn subscribe_declaring(
+        &self,
+        event: &str,
+        socket: &str,
+        expire: Expire,
+    ) -> Result<(), SubscribeError> {
+        let transports = &self.shared.transports;
+        let parsed = transports.parse(socket)?;
+        EventName::new(event).map_err(DeclareError::from)?;
+        if expire == Expire::AfterSecs(0) {
+            return Ok(());
+        }
+        transports.resolve(socket, parsed, &transports.policy())?;
+        self.declare(event)?;
+        self.subscribe(event, socket, expire)
     }
 
     /// Ends a subscription at once; `false` if there was none. What waits for it is dropped.
@@ -340,6 +370,16 @@ impl Handle {
         ended
     }
 
+    /// Refuses these sockets of ours as destinations: what they receive is raised.
+    pub(crate) fn take_in(&self, sockets: &[String]) {
+        self.shared.transports.take_in(sockets);
+    }
+
+    /// They are closed.
+    pub(crate) fn take_in_no_more(&self, sockets: &[String]) {
+        self.shared.transports.take_in_no_more(sockets);
+    }
+
     /// Whether this thread's lane takes another event: for sources that can wait.
     pub(crate) fn lane_has_room(&self) -> bool {
         raise::lane_has_room(&self.shared)
@@ -422,6 +462,9 @@ pub enum SubscribeError {
     /// No event of that name was declared.
     #[error("unknown event {0:?}")]
     UnknownEvent(String),
+    /// The event, unknown so far, cannot be declared.
+    #[error(transparent)]
+    Declare(#[from] DeclareError),
     /// The socket string cannot be used; the text says what is wrong and what would be right.
     #[error(transparent)]
     Socket(#[from] SocketError),

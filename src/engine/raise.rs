@@ -4,9 +4,10 @@
 //! sleeping reactor.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Weak};
+use std::rc::Rc;
+use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use crossbeam::utils::CachePadded;
 
 use super::shared::{Raise, Shared};
@@ -17,7 +18,6 @@ use crate::limits::PAYLOAD_BYTES;
 use crate::parker::Notified;
 use crate::registry::EventCell;
 use crate::stats::{RaiseCount, Reason, Totals};
-use crate::transport::Announce;
 use crate::wire::jsonrpc;
 
 /// A declared event. Cheap to clone; any thread may raise it.
@@ -41,6 +41,11 @@ pub enum Raised {
 impl Event {
     pub(super) fn new(cell: Arc<EventCell>, shared: Arc<Shared>) -> Self {
         Self { cell, shared }
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn cell(&self) -> &EventCell {
+        &self.cell
     }
 
     /// Its name.
@@ -85,38 +90,23 @@ impl Event {
     }
 }
 
-/// What raises the engine's own events, with string parameters, on the calling thread. One that
-/// nobody declared is raised for nobody.
-pub(super) fn announcer(shared: Weak<Shared>) -> Announce {
-    Arc::new(move |name, params| {
-        let Some(shared) = shared.upgrade() else {
-            return;
-        };
-        let Some(cell) = shared.registry.find(name) else {
-            return;
-        };
-        Event::new(cell, shared).raise(|p| {
-            for (name, value) in params {
-                p.str(name, value);
-            }
-        });
-    })
-}
-
 thread_local! {
-    /// This thread's lanes: one for each engine it raises events of.
-    static RAISERS: RefCell<Vec<Raiser>> = const { RefCell::new(Vec::new()) };
+    /// This thread's raisers: one for each engine whose events it raises. Never borrowed while
+    /// anything else runs.
+    static RAISERS: RefCell<Vec<Rc<Raiser>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What a thread needs to raise the events of one engine.
 ///
-/// The closure that writes the parameters may itself raise events, so it meets only shared
-/// borrows, and the one of the arena, which a nested raise does without.
+/// The closure that writes the parameters may itself raise events: while it runs, nothing is
+/// borrowed but the arena it writes to, and a nested raise takes the other one.
 #[derive(Debug)]
 struct Raiser {
     shared: Arc<Shared>,
     lane: Producer<Raise>,
     arena: RefCell<Arena>,
+    /// Taken while the first is in use. What is nested more deeply allocates.
+    nested: RefCell<Arena>,
     /// By event id.
     counts: RefCell<Vec<Option<Counted>>>,
 }
@@ -130,31 +120,22 @@ struct Counted {
 /// Calls `act` with the thread's raiser for that engine.
 #[inline]
 fn with_raiser<R>(shared: &Arc<Shared>, act: impl FnOnce(&Raiser) -> R) -> R {
-    let mut act = Some(act);
-    let done = RAISERS.try_with(|raisers| {
-        let mut known = raisers.borrow();
-        let mut index = position(&known, shared);
-        if index.is_none() {
-            drop(known);
-            enroll(raisers, shared);
-            known = raisers.borrow();
-            index = position(&known, shared);
-        }
-        let raiser = known.get(index?)?;
-        act.take().map(|act| act(raiser))
-    });
-    match (done, act) {
-        (Ok(Some(result)), _) => result,
-        (_, Some(act)) => act(&Raiser::new(shared)),
-        (_, None) => unreachable!("what was called has returned"),
+    match RAISERS.try_with(|raisers| raiser_of(raisers, shared)) {
+        Ok(raiser) => act(&raiser),
+        // The thread ends, and its raisers have gone before.
+        Err(_) => act(&Raiser::new(shared)),
     }
 }
 
 #[inline]
-fn position(raisers: &[Raiser], shared: &Arc<Shared>) -> Option<usize> {
-    raisers
+fn raiser_of(raisers: &RefCell<Vec<Rc<Raiser>>>, shared: &Arc<Shared>) -> Rc<Raiser> {
+    let known = raisers.borrow();
+    let found = known
         .iter()
-        .position(|raiser| Arc::ptr_eq(&raiser.shared, shared))
+        .find(|raiser| Arc::ptr_eq(&raiser.shared, shared))
+        .map(Rc::clone);
+    drop(known);
+    found.unwrap_or_else(|| enroll(raisers, shared))
 }
 
 /// Whether this thread's lane takes another event.
@@ -162,22 +143,21 @@ pub(super) fn lane_has_room(shared: &Arc<Shared>) -> bool {
     with_raiser(shared, |raiser| raiser.lane.has_room())
 }
 
-/// Adds a raiser, and lets go of those whose engine has closed. Not while another engine's event
-/// is being raised: then the raise at hand does with a raiser of its own.
+/// Adds a raiser, and lets go of those whose engine has closed.
 #[cold]
 #[inline(never)]
-fn enroll(raisers: &RefCell<Vec<Raiser>>, shared: &Arc<Shared>) {
-    let Ok(mut raisers) = raisers.try_borrow_mut() else {
-        return;
-    };
-    let (open, closed): (Vec<_>, Vec<_>) = std::mem::take(&mut *raisers)
+fn enroll(raisers: &RefCell<Vec<Rc<Raiser>>>, shared: &Arc<Shared>) -> Rc<Raiser> {
+    let raiser = Rc::new(Raiser::new(shared));
+    let mut known = raisers.borrow_mut();
+    let (mut open, closed): (Vec<_>, Vec<_>) = std::mem::take(&mut *known)
         .into_iter()
         .partition(|raiser| !raiser.shared.parker.is_closed());
-    *raisers = open;
-    raisers.push(Raiser::new(shared));
-    drop(raisers);
+    open.push(Rc::clone(&raiser));
+    *known = open;
+    drop(known);
     // The last of an engine may go here, and its handlers, which may do anything.
     drop(closed);
+    raiser
 }
 
 impl Raiser {
@@ -186,6 +166,7 @@ impl Raiser {
             lane: shared.lanes.register(),
             shared: Arc::clone(shared),
             arena: RefCell::default(),
+            nested: RefCell::default(),
             counts: RefCell::default(),
         }
     }
@@ -195,41 +176,62 @@ impl Raiser {
     fn raise(&self, cell: &EventCell, encode: impl FnOnce(&mut BytesMut)) -> Raised {
         let payload = match self.arena.try_borrow_mut() {
             Ok(mut arena) => arena.write(encode),
-            Err(_) => Arena::default().write(encode),
+            Err(_) => self.write_nested(encode),
         };
-        let mut counts = self.counts.borrow_mut();
-        let count = count_of(&mut counts, cell);
-        count.raised.add(1);
-        let dropped = |reason| {
-            count.dropped.add(reason, 1);
-            Raised::Dropped(reason)
-        };
-        if payload.len() > PAYLOAD_BYTES {
-            return dropped(Reason::TooBig);
-        }
-        if self.shared.parker.is_refusing() {
-            return dropped(Reason::Shutdown);
-        }
-        let (event, address) = (cell.id, payload.as_ptr());
-        if self.lane.push(Raise { event, payload }).is_err() {
-            return dropped(Reason::LaneFull);
+        let address = payload.as_ptr();
+        if let Err(reason) = self.push(cell, payload) {
+            return Raised::Dropped(reason);
         }
         match self.shared.parker.notify() {
             Notified::Open => Raised::Queued,
-            Notified::Closed => self.take_back(&counts, address),
+            Notified::Closed => self.take_back(address),
         }
     }
 
-    /// The engine closed, perhaps before it could see the last push. What still lies in the lane
-    /// is nobody's; each event is taken out once, here or by the reactor, and counted there.
-    /// `address` tells the last one: the reactor may have had it in time.
     #[cold]
-    fn take_back(&self, counts: &[Option<Counted>], address: *const u8) -> Raised {
+    fn write_nested(&self, encode: impl FnOnce(&mut BytesMut)) -> Bytes {
+        match self.nested.try_borrow_mut() {
+            Ok(mut arena) => arena.write(encode),
+            Err(_) => {
+                let mut block = BytesMut::new();
+                encode(&mut block);
+                block.freeze()
+            }
+        }
+    }
+
+    #[inline]
+    fn push(&self, cell: &EventCell, payload: Bytes) -> Result<(), Reason> {
+        let mut counts = self.counts.borrow_mut();
+        let count = count_of(&mut counts, cell);
+        count.raised.add(1);
+        let event = cell.id;
+        let pushed = if payload.len() > PAYLOAD_BYTES {
+            Err(Reason::TooBig)
+        } else if self.shared.parker.is_refusing() {
+            Err(Reason::Shutdown)
+        } else {
+            let pushed = self.lane.push(Raise { event, payload });
+            pushed.map_err(|_| Reason::LaneFull)
+        };
+        if let Err(reason) = pushed {
+            count.dropped.add(reason, 1);
+        }
+        pushed
+    }
+
+    /// The engine closed, perhaps before it could see the last push. What still lies in the lane
+    /// is nobody's, also what a thread left there that had the lane before; each event is taken
+    /// out once, here or by the reactor, and counted there. `address` tells the last one: the
+    /// reactor may have had it in time.
+    #[cold]
+    fn take_back(&self, address: *const u8) -> Raised {
+        let cells = self.shared.registry.cells();
+        let mut counts = self.counts.borrow_mut();
         let mut raised = Raised::Queued;
         while let Some(raise) = self.lane.reclaim() {
-            if let Some(Some(counted)) = counts.get(raise.event as usize) {
-                counted.count.dropped.add(Reason::Shutdown, 1);
-            }
+            let count = count_of(&mut counts, &cells[raise.event as usize]);
+            count.dropped.add(Reason::Shutdown, 1);
             if raise.payload.as_ptr() == address {
                 raised = Raised::Dropped(Reason::Shutdown);
             }

@@ -113,6 +113,12 @@ impl Frames {
         frame
     }
 
+    /// How many bytes are held.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// When the rest has waited long enough: call [`expire`](Self::expire) then.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.since.map(|since| since + limits::FIFO_SPLIT_TIME)

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crossbeam::queue::SegQueue;
 
 use super::group::{Group, Member};
-use super::shelf::{LAST, Leaver, NEVER, Newcomer, Place, Shelf};
+use super::shelf::{Leaver, Newcomer, Place, Shelf};
+use super::slice::{self, NEVER};
 use super::table::{EventCell, Target};
-use super::{Change, Changed, Expire, Identity, Released, Retirement, SLICE_MS};
+use super::{Change, Changed, Identity, Released, Retirement, SWEEP_MS};
 use crate::destination::{Destination, Endpoint, Health, Name, Route, Socket};
 use crate::event::EventName;
 use crate::snapshot::Retired;
@@ -69,7 +70,7 @@ impl Book {
                 event,
                 socket,
                 expire,
-            } => self.subscribe(event, socket, lifetime(now_ms, expire)),
+            } => self.subscribe(event, socket, slice::lifetime(now_ms, expire)),
             Change::Unsubscribe { event, identity } => {
                 match self.shelves[event as usize].find(&identity) {
                     Some(place) => {
@@ -132,9 +133,9 @@ impl Book {
         form: Option<Arc<Form>>,
         name: Option<Name>,
     ) -> (Target, Option<Name>) {
-        let named = |key: &Box<str>| Name {
-            identity: key.clone(),
-            printed: key.clone(),
+        let named = |key: &str| Name {
+            identity: key.into(),
+            printed: key.into(),
         };
         match route {
             Route::Udp(address) => (Target::from(address), name),
@@ -222,6 +223,19 @@ impl Book {
         });
     }
 
+    /// In how many milliseconds there is something to do, if ever. From now on [`Registry::call`]
+    /// is needed only for what is due sooner.
+    ///
+    /// [`Registry::call`]: super::Registry::call
+    pub(super) fn due_in(&mut self, now_ms: u64) -> Option<u64> {
+        let next = self.shelves.iter().filter_map(Shelf::next_end).min();
+        self.awaited = next.unwrap_or(NEVER);
+        let end = next.map(|next| slice::left_ms(next, now_ms));
+        end.into_iter()
+            .chain(self.unswept.then_some(SWEEP_MS))
+            .min()
+    }
+
     pub(super) fn take_back(&mut self, released: &SegQueue<Released>) {
         while let Some(released) = released.pop() {
             match released {
@@ -229,16 +243,5 @@ impl Book {
                 Released::Destination(id) => self.free_destinations.push(id),
             }
         }
-    }
-}
-
-/// The slice in which a subscription made now ends, and its lifetime in seconds.
-fn lifetime(now_ms: u64, expire: Expire) -> (u32, u32) {
-    match expire {
-        Expire::AfterSecs(secs) => {
-            let end = (now_ms + u64::from(secs) * 1000).div_ceil(SLICE_MS);
-            (u32::try_from(end).unwrap_or(LAST).min(LAST), secs)
-        }
-        Expire::Never => (NEVER, 0),
     }
 }

@@ -7,6 +7,7 @@
 mod book;
 mod group;
 mod shelf;
+mod slice;
 mod subscription;
 mod table;
 
@@ -26,12 +27,12 @@ use crate::event::EventName;
 use crate::limits;
 use crate::snapshot::Snapshot;
 use crate::stats::Page;
+#[cfg(any(test, fuzzing))]
+use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use book::Book;
-use shelf::{LAST, NEVER, Place, Shelf};
-
-/// Subscriptions end at the next multiple of this, in milliseconds of the engine's clock.
-const SLICE_MS: u64 = 250;
+use shelf::{Place, Shelf};
+use slice::NEVER;
 
 /// How long a replaced table that was still read waits to be looked at again, in milliseconds.
 const SWEEP_MS: u64 = 1000;
@@ -43,6 +44,8 @@ pub(crate) struct Registry {
     cells: Snapshot<Vec<Arc<EventCell>>>,
     /// Wakes the thread that waits in [`wait_due`](Self::wait_due).
     sooner: Condvar,
+    #[cfg(any(test, fuzzing))]
+    called: AtomicBool,
     /// What the reactor has to let go of, and what it has let go of.
     pub(crate) retirements: SegQueue<Retirement>,
     pub(crate) released: SegQueue<Released>,
@@ -113,6 +116,8 @@ impl Registry {
             book: Mutex::new(Book::new(subscriptions_max)),
             cells: Snapshot::new(Vec::new()),
             sooner: Condvar::new(),
+            #[cfg(any(test, fuzzing))]
+            called: AtomicBool::new(false),
             retirements: SegQueue::new(),
             released: SegQueue::new(),
         }
@@ -179,7 +184,7 @@ impl Registry {
 
     /// Ends what has reached its end. True if anything did.
     pub(crate) fn expire(&self, now_ms: u64) -> bool {
-        let slice = slice_started_by(now_ms);
+        let slice = slice::started_by(now_ms);
         let mut book = self.lock();
         book.take_back(&self.released);
         let mut touched = Vec::new();
@@ -236,22 +241,11 @@ impl Registry {
     /// called. False after `stop`.
     pub(crate) fn wait_due(&self, now_ms: u64) -> bool {
         let mut book = self.lock();
-        let next = book
-            .shelves
-            .iter()
-            .filter_map(Shelf::next_end)
-            .min()
-            .unwrap_or(NEVER);
-        book.awaited = next;
-        if book.stopped || u64::from(next) * SLICE_MS <= now_ms {
+        let due = book.due_in(now_ms);
+        if book.stopped || due == Some(0) {
             return !book.stopped;
         }
-        let due = (next != NEVER).then(|| u64::from(next) * SLICE_MS - now_ms);
-        let wait = due
-            .into_iter()
-            .chain(book.unswept.then_some(SWEEP_MS))
-            .min();
-        let book = match wait.map(Duration::from_millis) {
+        let book = match due.map(Duration::from_millis) {
             Some(wait) => {
                 self.sooner
                     .wait_timeout(book, wait)
@@ -266,6 +260,13 @@ impl Registry {
     /// Ends the waiting for good.
     pub(crate) fn stop(&self) {
         self.lock().stopped = true;
+        self.call();
+    }
+
+    /// Wakes the thread in [`wait_due`](Self::wait_due).
+    fn call(&self) {
+        #[cfg(any(test, fuzzing))]
+        self.called.store(true, Relaxed);
         self.sooner.notify_all();
     }
 
@@ -321,7 +322,7 @@ impl Registry {
         if next < book.awaited || (unswept && !book.unswept) {
             book.awaited = book.awaited.min(next);
             book.unswept |= unswept;
-            self.sooner.notify_all();
+            self.call();
         }
         let any = !leavers.is_empty();
         leavers
@@ -331,11 +332,7 @@ impl Registry {
     }
 }
 
-fn slice_started_by(now_ms: u64) -> u32 {
-    u32::try_from(now_ms / SLICE_MS).unwrap_or(LAST)
-}
-
-/// Milliseconds left until the slice ends a subscription.
-fn left_ms(slice: u32, now_ms: u64) -> u64 {
-    (u64::from(slice) * SLICE_MS).saturating_sub(now_ms)
-}
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::slice::NEVER;
 use super::table::{Block, Chunk, EventCell, Record, Table, Target};
 use crate::destination::{Format, Manner, Name};
 use crate::limits::{BLOCK_CHUNKS, CHUNK_SUBSCRIPTIONS};
@@ -46,11 +47,6 @@ pub(super) struct Entry {
 }
 
 const _: () = assert!(size_of::<Entry>() <= 28);
-
-/// The slice of a subscription that never ends.
-pub(super) const NEVER: u32 = u32::MAX;
-/// The last slice there is: 34 years after the start.
-pub(super) const LAST: u32 = NEVER - 1;
 
 const VACANT: Entry = Entry {
     serial: [0; 2],

@@ -1,8 +1,8 @@
 //! Subscriptions as users see them.
 
 use super::group::MemberState;
-use super::left_ms;
-use super::shelf::{LAST, NEVER, Place, Shelf};
+use super::shelf::{Place, Shelf};
+use super::slice::{LAST, NEVER, left_ms};
 use crate::destination::{HealthNow, udp_text};
 use crate::registry::Target;
 use crate::stats::Drops;

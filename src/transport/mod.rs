@@ -10,8 +10,10 @@ mod backlog;
 mod datagram;
 mod flatstore;
 mod group;
+mod intakes;
 pub(crate) mod kernel;
 pub(crate) mod listen;
+pub mod manual;
 mod policy;
 mod resolve;
 pub(crate) mod route;
@@ -40,6 +42,7 @@ use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
 use flatstore::Files;
+use intakes::Intakes;
 use policy::Gate;
 use resolve::Lookups;
 use route::Routes;
@@ -57,6 +60,7 @@ pub(crate) struct Transports {
     #[cfg(feature = "xmlrpc")]
     callers: Arc<xmlrpc::Callers>,
     lookups: Lookups,
+    intakes: Intakes,
 }
 
 /// What the transports were told at the start.
@@ -130,7 +134,22 @@ impl Transports {
             routes,
             threads,
             lookups,
+            intakes: Intakes::default(),
         }
+    }
+
+    /// Refuses these sockets of this process, whose datagrams it raises, as destinations.
+    pub(crate) fn take_in(&self, sockets: &[String]) {
+        self.intakes.add(self.parse_all(sockets));
+    }
+
+    /// The opposite of [`take_in`](Self::take_in), when they are closed.
+    pub(crate) fn take_in_no_more(&self, sockets: &[String]) {
+        self.intakes.remove(self.parse_all(sockets));
+    }
+
+    fn parse_all(&self, sockets: &[String]) -> impl Iterator<Item = Parsed> {
+        sockets.iter().filter_map(|socket| self.parse(socket).ok())
     }
 
     /// Reads a socket string; looks nothing up.
@@ -141,6 +160,10 @@ impl Transports {
                 "longer than {} bytes",
                 crate::limits::SOCKET_STRING_BYTES
             ));
+        }
+        if text.contains(char::is_control) {
+            // It would break the lines of listings and logs.
+            return refuse("a control character in it".to_owned());
         }
         let Some((scheme, rest)) = text.split_once(':') else {
             return refuse(format!(
@@ -202,6 +225,7 @@ impl Transports {
                 hold: self.settings.group_hold,
             },
         };
+        self.intakes.refuse(&route)?;
         Ok(Socket {
             route,
             format,
@@ -235,6 +259,7 @@ impl Transports {
             .addresses()
             .try_for_each(|address| policy.check(address))
             .and_then(|()| parsed.check())
+            .and_then(|()| self.intakes.refuse_parsed(parsed))
             .map_err(|problem| SocketError::new(text, problem))
     }
 

@@ -22,7 +22,7 @@ use super::datagram;
 use super::socket::{At, Parsed, Place, host_and_port, split_format};
 use super::{Transports, socket};
 use crate::destination::{Context, Manner, Name, Parcel};
-use crate::limits::{SEND_BATCH, UDP_PAYLOAD_BYTES};
+use crate::limits::{SEND_BATCH, UDP_CONNECTED, UDP_PAYLOAD_BYTES, UDP_STALLED};
 use crate::os::{Datagrams, Os, To};
 use crate::stats::{self, Outcome, Page, Reason, Ticket, Totals};
 
@@ -33,10 +33,7 @@ const SEGMENTS: usize = 64;
 /// Largest datagram that is cut so: larger ones may not fit the path's MTU, and a segment is
 /// never fragmented.
 const SEGMENT_BYTES: usize = 1400;
-/// Sockets connected to a destination.
-const CONNECTED_MAX: usize = 64;
-/// Datagrams that wait when the send buffer is full, and how long.
-const STALLED: usize = 4096;
+/// How long datagrams wait when the send buffer is full, and when it is tried again.
 const STALLED_WAIT: Duration = Duration::from_secs(1);
 const STALLED_RETRY: Duration = Duration::from_millis(1);
 
@@ -81,25 +78,25 @@ impl Letter<'_> {
     }
 }
 
-/// A socket connected to one destination.
-#[derive(Debug)]
-struct Connected {
-    socket: Box<dyn Datagrams>,
-    /// Whether the kernel cuts buffers on the way there: it does not fragment what it cuts, so
-    /// a path of small MTU says no.
-    cuts: bool,
-}
-
 /// Sends for all UDP subscriptions.
 #[derive(Debug)]
 pub(crate) struct Udp {
     v4: Option<Box<dyn Datagrams>>,
     v6: Option<Box<dyn Datagrams>>,
-    connected: HashMap<SocketAddr, Connected>,
+    connected: HashMap<SocketAddr, Peer>,
     /// What the kernel had no room for. While anything waits here, all else waits behind it.
     stalled: Backlog<SocketAddr>,
     /// When to try again. Nobody watches these sockets: one has room after each datagram.
     retry_at: Option<Instant>,
+}
+
+/// A socket connected to a destination.
+#[derive(Debug)]
+struct Peer {
+    socket: Box<dyn Datagrams>,
+    /// Whether the kernel cuts buffers on the way there: it does not fragment what it cuts, so
+    /// a path of small MTU says no.
+    cuts: bool,
 }
 
 impl Udp {
@@ -116,7 +113,7 @@ impl Udp {
             v4,
             v6,
             connected: HashMap::new(),
-            stalled: Backlog::new(STALLED, STALLED_WAIT),
+            stalled: Backlog::new(UDP_STALLED, STALLED_WAIT),
             retry_at: None,
         })
     }
@@ -155,11 +152,11 @@ impl Udp {
             return self.stalled.push(parcel, to, cx.now);
         }
         let connected = match parcel.ticket.is_urgent() {
-            true => self.connect(to, cx),
+            true => self.peer(to, cx),
             false => None,
         };
         let sent = match connected {
-            Some(Connected { socket, .. }) => socket.send(&[(To::Connected, &parcel.payload)]),
+            Some(Peer { socket, .. }) => socket.send(&[(To::Connected, &parcel.payload)]),
             None => match self.unconnected(to.is_ipv6()) {
                 Some(socket) => socket.send(&[(To::Address(to), &parcel.payload)]),
                 None => Err(Errno::NETUNREACH.into()),
@@ -288,31 +285,24 @@ impl Udp {
     /// Sends a run to one destination through a socket connected to it.
     fn send_run(&mut self, run: &[Letter<'_>], cx: &Context<'_>) -> usize {
         let to = run[0].to;
-        let Some(Connected { socket, cuts }) = self.connect(to, cx) else {
+        let Some(peer) = self.peer(to, cx) else {
             return self.send_mixed(&run[..run.len().min(RUN - 1)]);
         };
         let sent = match equal_sizes(run) {
-            equal if *cuts && equal >= RUN => match send_cut(&**socket, &run[..equal]) {
+            equal if peer.cuts && equal >= RUN => match send_cut(&*peer.socket, &run[..equal]) {
                 Err(error) if datagram::cannot_cut(&error) => {
-                    *cuts = false;
-                    return self.send_run(run, cx);
+                    peer.cuts = false;
+                    send_each(&*peer.socket, run)
                 }
                 sent => sent,
             },
-            _ => {
-                let batch: SmallVec<[(To, &Bytes); SEND_BATCH]> = run
-                    .iter()
-                    .take(SEND_BATCH)
-                    .map(|letter| (To::Connected, letter.payload))
-                    .collect();
-                socket.send(&batch)
-            }
+            _ => send_each(&*peer.socket, run),
         };
         match sent {
             // What was sent before was refused; the kernel tells it at the next send, of which it
             // takes nothing. The receiver may be back: try once more.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                count(run, socket.send(&[(To::Connected, run[0].payload)]))
+                count(run, send_each(&*peer.socket, &run[..1]))
             }
             Err(error) if !datagram::is_full(&error) => {
                 self.connected.remove(&to);
@@ -322,15 +312,15 @@ impl Udp {
         }
     }
 
-    /// The socket connected to that address; none if there can be none.
-    fn connect(&mut self, to: SocketAddr, cx: &Context<'_>) -> Option<&mut Connected> {
+    /// The socket connected to that address; a new one if there is none.
+    fn peer(&mut self, to: SocketAddr, cx: &Context<'_>) -> Option<&mut Peer> {
         if !self.connected.contains_key(&to) {
-            let socket = cx.os.udp_to(to).ok()?;
-            if self.connected.len() >= CONNECTED_MAX {
+            if self.connected.len() >= UDP_CONNECTED {
                 // All are as good as any: the hot ones come back at once.
                 self.connected.clear();
             }
-            self.connected.insert(to, Connected { socket, cuts: true });
+            let socket = cx.os.udp_to(to).ok()?;
+            self.connected.insert(to, Peer { socket, cuts: true });
         }
         self.connected.get_mut(&to)
     }
@@ -378,4 +368,14 @@ fn send_cut(socket: &dyn Datagrams, run: &[Letter<'_>]) -> io::Result<usize> {
     let payloads: SmallVec<[&Bytes; SEGMENTS]> = run.iter().map(|letter| letter.payload).collect();
     socket.send_cut(&payloads)?;
     Ok(run.len())
+}
+
+/// Sends letters one datagram each; says how many the kernel took.
+fn send_each(socket: &dyn Datagrams, run: &[Letter<'_>]) -> io::Result<usize> {
+    let batch: SmallVec<[(To, &Bytes); SEND_BATCH]> = run
+        .iter()
+        .take(SEND_BATCH)
+        .map(|letter| (To::Connected, letter.payload))
+        .collect();
+    socket.send(&batch)
 }

@@ -175,10 +175,7 @@ impl Outlet for Receiver {
                 }
             }
         }
-        if let Link::Connected(socket) = &mut self.link {
-            self.destination.health.up();
-            unwatch(&mut **socket);
-        }
+        self.rest();
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -192,6 +189,9 @@ impl Outlet for Receiver {
 
     fn cancel(&mut self, page: &Arc<Page>, place: u8) {
         self.backlog.cancel(page, place);
+        if self.backlog.is_empty() {
+            self.rest();
+        }
     }
 
     fn close(&mut self, reason: Reason) {
@@ -239,6 +239,14 @@ impl Receiver {
             && let Err(error) = socket.watch(true)
         {
             tracing::warn!(%error, path = %self.path.display(), "cannot watch a UNIX socket");
+        }
+    }
+
+    /// Nothing waits any more.
+    fn rest(&mut self) {
+        if let Link::Connected(socket) = &mut self.link {
+            self.destination.health.up();
+            unwatch(&mut **socket);
         }
     }
 

@@ -77,7 +77,9 @@ mod tests {
     #[test]
     fn after_a_reset_it_begins_anew() {
         let mut retry = Retry::new(Duration::from_secs(30), 7);
-        (0..10).for_each(|_| drop(retry.pause()));
+        for _ in 0..10 {
+            retry.pause();
+        }
         retry.reset();
         assert!(retry.pause() <= FIRST);
     }
