@@ -18,7 +18,7 @@
 mod grammar;
 mod line;
 mod receiver;
-mod retry;
+pub(super) mod retry;
 #[cfg(feature = "tls")]
 mod tls;
 mod traffic;
