@@ -15,6 +15,8 @@ use toml::Spanned;
 
 pub(crate) use self::limits::Limits;
 pub(crate) use self::listen::{Datagram, Fifo, Http, HttpListen, Listen, Network};
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::load::parse;
 pub(crate) use self::load::{likeliest, load, print};
 
 /// Everything the daemon can be told in its file. Keys left out keep their defaults, keys it does
