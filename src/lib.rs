@@ -89,11 +89,12 @@ pub mod internals {
     pub use crate::snapshot::{Retired, Snapshot};
 }
 
+pub use destination::WhenFull;
 pub use engine::{Config, Engine, Event, Handle, Raised};
 pub use event::{EventName, Params, Value};
-pub use registry::{Expire, State, Subscription};
+pub use registry::{Expire, MemberState, State, Subscription};
 pub use stats::{Drops, Reason, Stats};
-pub use transport::Occurrence;
+pub use transport::{Occurrence, RotateError};
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]

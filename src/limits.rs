@@ -51,6 +51,12 @@ pub const FIFO_OPEN_PAUSE: Duration = Duration::from_millis(80);
 pub const REPLY_STALL_TIME: Duration = Duration::from_millis(200);
 /// How long a reply may take in all.
 pub const REPLY_TIME: Duration = Duration::from_secs(10);
+/// Management requests that one listener takes a second, unless the configuration says otherwise.
+pub const MI_REQUESTS_PER_SECOND: u32 = 1000;
+/// How many seconds' worth of them it takes at once.
+pub const MI_BURST_TIME: Duration = Duration::from_secs(5);
+/// Most bytes of replies that wait for their readers; one reply may be longer.
+pub const REPLIES_BYTES: usize = 64 * 1024 * 1024;
 /// Most replies that wait for their readers.
 pub const REPLIES: usize = 256;
 /// Most replies that wait for one reader.
@@ -59,8 +65,24 @@ pub const REPLIES_TO_ONE: usize = 16;
 pub const FIFO_CHECK_TIME: Duration = Duration::from_secs(30);
 /// Most management requests that wait for a name lookup at one time.
 pub const MI_LOOKUPS: usize = 16;
+/// Longest delimiter of a flat file.
+pub const DELIMITER_BYTES: usize = 16;
+/// Longest line of a flat file: a column of one digit takes two bytes of a payload.
+pub const LINE_BYTES: usize = PAYLOAD_BYTES / 2 * (DELIMITER_BYTES + 1);
+/// Bytes of lines that are handed to the kernel in one call; one line may be longer.
+pub const FILE_BATCH_BYTES: usize = 1 << 20;
+/// Lines on their way to the disk together.
+pub const FILE_BATCH_LINES: usize = 256;
+/// Destinations of one engine that have a thread of their own.
+pub const SLOW_DESTINATIONS: usize = 512;
+/// Batches of events that such a thread can have waiting; the rest waits with the reactor.
+pub const WORKER_BATCHES: usize = 64;
 /// Longest name lookup.
 pub const RESOLVE_TIME: Duration = Duration::from_secs(2);
+/// Longest answer of a `tcp:` receiver (OpenSIPS takes up to 8,192 bytes).
+pub const REPLY_BYTES: usize = 64 * 1024;
+/// Most members of a `virtual:` group.
+pub const GROUP_MEMBERS: usize = 16;
 /// Deepest nesting of a JSON text taken from outside.
 pub const JSON_DEPTH: usize = 16;
 

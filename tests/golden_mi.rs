@@ -30,22 +30,12 @@ const INVALID_1: &str =
     r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request"},"id":1}"#;
 
 /// Schemes that this build does not have yet: their lines are not in our listings.
-const ABSENT: &[&str] = &[
-    "tcp:",
-    "xmlrpc:",
-    "flatstore:",
-    "virtual:",
-    "rabbitmq:",
-    "kafka:",
-];
+const ABSENT: &[&str] = &["xmlrpc:", "flatstore:", "rabbitmq:", "kafka:"];
 
 /// Cases that need such a transport.
 const NOT_YET: &[&str] = &[
-    "subscribe_tcp_ok",
-    "subscribe_tcp_method_ok",
     "subscribe_xmlrpc_path_ok",
     "subscribe_flat_dup",
-    "subscribe_virtual_ok",
     "subscribe_rabbit_ok",
     "subscribe_rabbit_exch_ok",
     "flat_rotate_ok",

@@ -375,11 +375,15 @@ fn unknown_events_are_declared_only_when_told_so() {
     for (event, socket) in [
         ("E_NEW", "udp:127.0.0.1"),
         ("E_NEW", "nope:1"),
+        ("E_NEW", "udp:host.invalid:9"),
+        ("E_NEW", "udp:8.8.8.8:9"),
         ("E NEW", "udp:127.0.0.1:9"),
     ] {
         let reply = open.ask("event_subscribe", &format!(r#"["{event}","{socket}"]"#));
         assert!(reply.contains("Bad parameter value"), "{reply}");
     }
+    let nothing = open.ask("event_subscribe", r#"["E_NEW","udp:127.0.0.1:9",0]"#);
+    assert_eq!(nothing, OK, "there is nothing to end");
     assert_eq!(open.events(), ["E_G", "E_NOSUB"], "errors change nothing");
     assert_eq!(open.ask("event_subscribe", subscribe), OK);
     assert_eq!(open.ask("raise_event", r#"["E_NEW"]"#), OK);
@@ -388,6 +392,19 @@ fn unknown_events_are_declared_only_when_told_so() {
             .contains("Temporarily Unavailable")
     );
     assert_eq!(open.events(), ["E_G", "E_NOSUB", "E_NEW", "E_OTHER"]);
+}
+
+#[test]
+fn a_socket_cannot_put_lines_into_listings() {
+    let scene = Scene::new();
+    for socket in [
+        "unix:/tmp/x\\nEvent:: E_FORGED id=9",
+        "unix:/tmp/\\u001b[2J",
+    ] {
+        let reply = scene.ask("event_subscribe", &format!(r#"["E_G","{socket}"]"#));
+        assert!(reply.contains("control character"), "{reply}");
+    }
+    assert!(!scene.ask("subscribers_list", "[]").contains("FORGED"));
 }
 
 #[test]

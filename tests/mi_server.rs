@@ -408,6 +408,26 @@ fn a_reply_that_nobody_reads_is_dropped_and_counted() {
 }
 
 #[test]
+fn who_asks_too_much_waits_and_nobody_else_does() {
+    let scene = Scene::with(|config| config.requests_per_second = 200);
+    let start = Instant::now();
+    // A burst of 1000, and two seconds' worth more.
+    let flood = r#"::{"jsonrpc":"2.0","method":"uptime"}"#.repeat(1400);
+    support::send(&scene.fifo(), flood);
+    wait_for("the burst to be run", || {
+        (scene.statistic("mi:requests") == 1400).then_some(())
+    });
+    let mut reply = scene.reply("r");
+    support::send(&scene.fifo(), format!(":r:{WHICH}"));
+    let client = scene.udp_client();
+    client.send(WHICH.as_bytes()).unwrap();
+    assert!(receive(&client).contains("result"));
+    assert_eq!(scene.statistic("mi:requests"), 1401, "the FIFO has to wait");
+    assert!(reply.read().contains("result"));
+    assert!(start.elapsed() >= Duration::from_secs(2));
+}
+
+#[test]
 fn a_reader_that_stops_reading_holds_nobody_up() {
     let scene = Scene::new();
     for number in 0..5000 {

@@ -154,7 +154,10 @@ fn an_acknowledged_change_holds_from_the_next_raise() {
         assert_eq!(event.raise(|_| panic!("nobody listens")), Raised::Unheard);
         engine.subscribe("E_X", &sockets[0], Expire::Never).unwrap();
         let seen = receivers[0].waiting();
-        assert!(seen.iter().all(|datagram| number(datagram) % 2 == 0));
+        assert!(
+            seen.iter()
+                .all(|datagram| number(datagram).is_multiple_of(2))
+        );
     }
     let stats = settled(&engine);
     assert_eq!(stats.raised, 1000);
@@ -488,4 +491,20 @@ fn counts_stay_with_their_subscription() {
             );
         }
     }
+}
+
+/// A lookup can take seconds: the policy that allowed its subscription may be gone by then.
+#[test]
+fn a_policy_replaced_meanwhile_holds_for_what_was_under_way() {
+    let engine = Engine::start(Config::default()).unwrap();
+    engine.declare("E_X").unwrap();
+    let late = std::iter::once_with(|| {
+        let mut tight = Policy::default();
+        tight.allow.clear();
+        engine.set_policy(tight);
+        assert!(engine.enforce_policy().is_empty());
+        ("E_X", "udp:127.0.0.1:9", Expire::never())
+    });
+    engine.subscribe_all(late);
+    assert_eq!(listed(&engine, None), [""; 0]);
 }

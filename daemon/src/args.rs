@@ -16,7 +16,7 @@ const EXPIRE_MAX_SECS: i64 = i32::MAX as i64;
 
 /// Dispatches events for proxies: one raises, every subscriber hears.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "bellwire", version, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// How much is said on standard error.
     #[arg(long, global = true, value_enum, value_name = "LEVEL", default_value_t = Log::Info)]
@@ -227,6 +227,8 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
+        let version = Arguments::command().render_version();
+        assert_eq!(version, format!("bellwire {}\n", env!("CARGO_PKG_VERSION")));
     }
 
     #[test]

@@ -45,6 +45,20 @@ pub(crate) fn prepare(dir: &Path) -> Result<(), Failure> {
             return Err(refused(dir, format!("cannot be created: {error}")));
         }
     }
+    check(dir)
+}
+
+/// Checks a run directory that nobody named, if it is there, before anything in it is trusted:
+/// any user can make one in `/tmp` under our number.
+pub(crate) fn check_implied() -> Result<(), Failure> {
+    let dir = path();
+    if env::var_os(VARIABLE).is_some_and(|given| !given.is_empty()) || !dir.exists() {
+        return Ok(());
+    }
+    check(&dir)
+}
+
+fn check(dir: &Path) -> Result<(), Failure> {
     let found = fs::symlink_metadata(dir).map_err(|error| refused(dir, error.to_string()))?;
     if found.file_type().is_symlink() {
         return Err(refused(dir, "is a symbolic link"));

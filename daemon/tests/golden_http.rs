@@ -13,16 +13,11 @@ use support::{Home, PATIENCE};
 /// Cases whose answer differs on purpose or by nature, and why.
 const DIFFERENT: &[(&str, &str)] = &[
     ("version_like_which", "lists the commands of that server"),
-    ("subscribe_tcp", "the transport is not part of this build"),
     (
         "subscribe_xmlrpc",
         "the transport is not part of this build",
     ),
     ("subscribe_flat", "the transport is not part of this build"),
-    (
-        "subscribe_virtual",
-        "the transport is not part of this build",
-    ),
     (
         "subscribe_rabbit",
         "the transport is not part of this build",

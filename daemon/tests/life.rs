@@ -110,6 +110,26 @@ fn a_stop_waits_for_a_receiver_that_reads_slowly() {
 }
 
 #[test]
+fn a_second_interrupt_ends_a_long_drain() {
+    let daemon = Home::new().serve("limits = { drain_seconds = 600.0, unix_wait_seconds = 600.0 }");
+    let path = daemon.dir.path("stuck.sock");
+    let _stuck = UnixDatagram::bind(&path).unwrap();
+    let name = format!("unix:{}", path.display());
+    daemon.dir.succeed(&["subscribe", "E_PIKE_BLOCKED", &name]);
+    let proxy = UnixDatagram::unbound().unwrap();
+    proxy.connect(daemon.dir.run().join("events.sock")).unwrap();
+    // More than the kernel queues for it (`net.unix.max_dgram_qlen`).
+    for _ in 0..600 {
+        proxy.send(PAYLOAD.as_bytes()).unwrap();
+    }
+    daemon.signal(Signal::TERM);
+    eventually("it takes no more", || proxy.send(b"x").is_err());
+    daemon.signal(Signal::INT);
+    let (status, last, _) = daemon.wait();
+    assert_eq!((status.code(), last.as_str()), (Some(1), ""));
+}
+
+#[test]
 fn either_signal_ends_it_and_leaves_the_directory_clean() {
     for signal in [Signal::INT, Signal::TERM] {
         let daemon = Daemon::start();
@@ -207,6 +227,11 @@ fn what_cannot_be_opened_is_named_and_nothing_is_left() {
             "[[subscribe]]\nevent = \"E_PIKE_BLOCKED\"\nsocket = \"tcpp:1\"",
             "toml:1: ",
         ),
+        (
+            "ingest.listen = [\"udp:127.0.0.1:47113\"]\n[[subscribe]]\n\
+             event = \"E_PIKE_BLOCKED\"\nsocket = \"udp:127.0.0.1:47113\"",
+            "toml:2: ",
+        ),
     ] {
         let home = Home::new();
         let file = home.configure(configuration);
@@ -214,7 +239,24 @@ fn what_cannot_be_opened_is_named_and_nothing_is_left() {
         let complaint = home.fail(1, &arguments);
         assert!(complaint.contains(words), "{configuration}: {complaint}");
         assert_eq!(entries(&home.run()), ["lock"], "{configuration}");
+        if configuration.starts_with("[[subscribe]]") {
+            let complaint = home.fail(1, &["config", "--config", file.to_str().unwrap()]);
+            assert!(complaint.contains(words), "{configuration}: {complaint}");
+        }
     }
+}
+
+#[test]
+fn sockets_have_the_mode_of_the_configuration() {
+    let home = Home::new();
+    let daemon = home.serve("ingest.mode = \"0622\"\nmi.datagram.mode = \"0620\"\n");
+    let mode = |name: &str| {
+        let found = fs::metadata(daemon.dir.run().join(name)).unwrap();
+        found.permissions().mode() & 0o777
+    };
+    assert_eq!(mode("events.sock"), 0o622);
+    assert_eq!(mode("mi.sock"), 0o620);
+    assert!(daemon.terminate().0.success());
 }
 
 #[test]
@@ -308,4 +350,22 @@ fn systemd_is_told() {
     assert_eq!(told(), "READY=1\n");
     child.signal(Signal::TERM);
     assert_eq!(told(), "STOPPING=1\n");
+}
+
+/// Any user can make the directory that we would look into, and listen there.
+#[test]
+fn a_run_directory_that_others_made_is_not_trusted() {
+    let home = Home::new();
+    let dir = home.path("bellwire");
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let _other = UnixDatagram::bind(dir.join("mi.sock")).unwrap();
+    let mut program = home.program(&["events", "--timeout", "0.2"]);
+    program
+        .env_remove("BELLWIRE_RUN_DIR")
+        .env("XDG_RUNTIME_DIR", home.path(""));
+    let output = program.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("can be written by others"), "{said}");
 }

@@ -260,3 +260,19 @@ fn without_a_daemon_each_command_says_so() {
         );
     }
 }
+
+/// A UNIX datagram holds some 200 KB; the FIFO beside it has no such bound.
+#[test]
+fn a_listing_of_any_length_is_shown() {
+    let most = 7000;
+    let subscription = |n: u32| {
+        format!(
+            "[[subscribe]]\nevent = \"E_PIKE_BLOCKED\"\nsocket = \"udp:127.0.0.1:{}\"\n",
+            20_000 + n
+        )
+    };
+    let configuration: String = (0..most).map(subscription).collect();
+    let daemon = Home::new().serve(&configuration);
+    let listing = daemon.dir.succeed(&["subscribers"]);
+    assert_eq!(listing.lines().count(), most as usize + 1);
+}

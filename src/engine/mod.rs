@@ -1,9 +1,12 @@
 //! The engine: owns the threads, hands out [`Event`]s, keeps the subscriptions.
 
+mod announce;
 mod config;
 mod control;
 mod core;
 mod fanout;
+mod forms;
+mod groups;
 mod outlets;
 mod raise;
 mod reactor;
@@ -21,7 +24,7 @@ pub(crate) use still::Still;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -29,7 +32,7 @@ use crate::event::EventName;
 use crate::registry::{Change, Changed, EventCell, Expire, Subscription};
 use crate::stats::Stats;
 use crate::transport::route::Occurrence;
-use crate::transport::{Policy, SocketError};
+use crate::transport::{Policy, RotateError, SocketError};
 use crate::wire::jsonrpc;
 use reactor::Reactor;
 use shared::{Alarm, Clock, Shared};
@@ -53,7 +56,10 @@ impl Engine {
         let poll = mio::Poll::new().map_err(|error| StartError::new("an epoll", error))?;
         let waker = mio::Waker::new(poll.registry(), reactor::WAKE)
             .map_err(|error| StartError::new("an eventfd", error))?;
-        let shared = Arc::new(Shared::new(config, Alarm::Eventfd(waker), Clock::start()));
+        let shared = Arc::new_cyclic(|shared| {
+            let announce = announce::announcer(Weak::clone(shared));
+            Shared::new(config, Alarm::Eventfd(waker), Clock::start(), announce)
+        });
         let reactor = Reactor::new(Arc::clone(&shared), poll)
             .map_err(|error| StartError::new("a UDP socket", error))?;
         let mut engine = Self {
@@ -99,6 +105,7 @@ impl Engine {
         }
         // The reactor has settled what the workers still have: they need no more time than that.
         shared.transports.routes.stop(until);
+        shared.transports.threads.stop(until);
     }
 }
 
@@ -203,6 +210,10 @@ impl Handle {
             })
             .collect();
         let changed = self.apply(changes);
+        if !Arc::ptr_eq(&policy, &self.shared.transports.policy()) {
+            // It was replaced meanwhile, and who replaced it may have looked before we were there.
+            self.enforce_policy();
+        }
         let accepted = results.iter_mut().filter(|result| result.is_ok());
         for (result, changed) in accepted.zip(changed) {
             if changed == Changed::Full {
@@ -210,6 +221,24 @@ impl Handle {
             }
         }
         results
+    }
+
+    /// Subscribes to an event that is declared only if the socket can be used.
+    pub(crate) fn subscribe_declaring(
+        &self,
+        event: &str,
+        socket: &str,
+        expire: Expire,
+    ) -> Result<(), SubscribeError> {
+        let transports = &self.shared.transports;
+        let parsed = transports.parse(socket)?;
+        EventName::new(event).map_err(DeclareError::from)?;
+        if expire == Expire::AfterSecs(0) {
+            return Ok(());
+        }
+        transports.resolve(socket, parsed, &transports.policy())?;
+        self.declare(event)?;
+        self.subscribe(event, socket, expire)
     }
 
     /// Ends a subscription at once; `false` if there was none. What waits for it is dropped.
@@ -263,7 +292,7 @@ impl Handle {
     }
 
     /// Whether a socket string can be subscribed, as far as that can be told without asking a
-    /// name server. `Ok(true)` if one must be asked.
+    /// name server or a disk. `Ok(true)` if one must be asked, so that it may take a while.
     ///
     /// # Errors
     /// When it cannot be read, or the policy forbids its address.
@@ -271,7 +300,7 @@ impl Handle {
         let transports = &self.shared.transports;
         let parsed = transports.parse(socket)?;
         transports.check(socket, &parsed, &transports.policy())?;
-        Ok(parsed.needs_lookup())
+        Ok(parsed.may_wait())
     }
 
     /// The subscriptions of one event, newest first; of all events if `event` is `None`. None of
@@ -308,13 +337,25 @@ impl Handle {
         Some(self.shared.registry.find(event)?.totals.read())
     }
 
+    /// Rotates a file that `flatstore:` subscriptions write: closes it, and opens its successor,
+    /// which has another name if the suffix says so. For who has renamed the file.
+    ///
+    /// Waits until the successor is written to; up to a second, if the disk holds the file.
+    ///
+    /// # Errors
+    /// When nobody has subscribed the file, or the successor cannot be opened.
+    pub fn rotate_flatstore(&self, path: &str) -> Result<(), RotateError> {
+        self.shared.transports.files.rotate(path)
+    }
+
     /// Replaces the destination policy, for every subscription made from now on. Transports that
-    /// connect ask it again at each connection.
+    /// connect or open files ask it again each time.
     pub fn set_policy(&self, policy: Policy) {
         self.shared.transports.set_policy(policy);
     }
 
-    /// Ends the subscriptions to UDP addresses that the policy forbids by now; returns those.
+    /// Ends the subscriptions to addresses that the policy forbids by now; returns those. What a
+    /// name server told is asked about when it is next used.
     pub fn enforce_policy(&self) -> Vec<Subscription> {
         let policy = self.shared.transports.policy();
         let now_ms = self.shared.clock.now_ms();
@@ -322,6 +363,16 @@ impl Handle {
         let ended = self.shared.registry.end_forbidden(now_ms, allowed);
         self.shared.parker.notify();
         ended
+    }
+
+    /// Refuses these sockets of ours as destinations: what they receive is raised.
+    pub(crate) fn take_in(&self, sockets: &[String]) {
+        self.shared.transports.take_in(sockets);
+    }
+
+    /// They are closed.
+    pub(crate) fn take_in_no_more(&self, sockets: &[String]) {
+        self.shared.transports.take_in_no_more(sockets);
     }
 
     /// Whether this thread's lane takes another event: for sources that can wait.
@@ -406,6 +457,9 @@ pub enum SubscribeError {
     /// No event of that name was declared.
     #[error("unknown event {0:?}")]
     UnknownEvent(String),
+    /// The event, unknown so far, cannot be declared.
+    #[error(transparent)]
+    Declare(#[from] DeclareError),
     /// The socket string cannot be used; the text says what is wrong and what would be right.
     #[error(transparent)]
     Socket(#[from] SocketError),

@@ -221,16 +221,17 @@ impl Raiser {
     }
 
     /// The engine closed, perhaps before it could see the last push. What still lies in the lane
-    /// is nobody's; each event is taken out once, here or by the reactor, and counted there.
-    /// `address` tells the last one: the reactor may have had it in time.
+    /// is nobody's, also what a thread left there that had the lane before; each event is taken
+    /// out once, here or by the reactor, and counted there. `address` tells the last one: the
+    /// reactor may have had it in time.
     #[cold]
     fn take_back(&self, address: *const u8) -> Raised {
-        let counts = self.counts.borrow();
+        let cells = self.shared.registry.cells();
+        let mut counts = self.counts.borrow_mut();
         let mut raised = Raised::Queued;
         while let Some(raise) = self.lane.reclaim() {
-            if let Some(Some(counted)) = counts.get(raise.event as usize) {
-                counted.count.dropped.add(Reason::Shutdown, 1);
-            }
+            let count = count_of(&mut counts, &cells[raise.event as usize]);
+            count.dropped.add(Reason::Shutdown, 1);
             if raise.payload.as_ptr() == address {
                 raised = Raised::Dropped(Reason::Shutdown);
             }

@@ -1,5 +1,6 @@
 //! What the handles, the raising threads, the reactor and the control thread share.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -7,13 +8,14 @@ use bytes::Bytes;
 
 use super::{Config, FOREVER};
 use crate::lane::Lanes;
+use crate::os::Answer;
 use crate::parker::{Parker, Wake};
 use crate::registry::Registry;
 #[cfg(any(test, fuzzing))]
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::transport::route::Routes;
-use crate::transport::worker::Reports;
-use crate::transport::{Settings, Transports};
+use crate::transport::worker::{Inbox, Reports, Threads};
+use crate::transport::{Announce, Files, Gate, Settings, Transports};
 
 /// One raised event on its way to the reactor.
 #[derive(Debug)]
@@ -102,30 +104,44 @@ pub(crate) struct Shared {
     pub(crate) parker: Arc<Parker<Alarm>>,
     pub(crate) transports: Transports,
     pub(crate) reports: Arc<Reports>,
+    pub(crate) answers: Arc<Inbox<Answer>>,
     /// When a shutdown stops waiting for what was raised.
     pub(crate) drain_until: OnceLock<Instant>,
     pub(crate) drain: Duration,
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, alarm: Alarm, clock: Clock) -> Self {
+    /// `announce` raises the engine's own events.
+    pub(crate) fn new(config: Config, alarm: Alarm, clock: Clock, announce: Announce) -> Self {
         let parker = Arc::new(Parker::new(alarm));
-        let notifier = Arc::clone(&parker);
-        let reports = Arc::new(Reports::new(move || {
-            notifier.notify();
-        }));
+        let wake = |parker: &Arc<Parker<Alarm>>| {
+            let parker = Arc::clone(parker);
+            move || {
+                parker.notify();
+            }
+        };
+        let reports = Arc::new(Reports::new(wake(&parker)));
+        let answers = Arc::new(Inbox::new(wake(&parker)));
         let settings = Settings {
             unix_wait: config.unix_wait.min(FOREVER),
             unix_backlog: config.unix_backlog.max(1),
+            group_hold: config.failover_hold,
+            tcp: Arc::new(config.tcp),
+            // Each hasher of the standard library has keys of its own.
+            seed: RandomState::new().hash_one(0),
         };
         let routes = Routes::new(config.workers, Arc::clone(&reports));
+        let threads = Arc::new(Threads::new(Arc::clone(&reports)));
+        let gate = Arc::new(Gate::new(config.policy));
+        let files = Files::new(config.flatstore, config.queue, &gate, &threads, announce);
         Self {
             clock,
             registry: Registry::new(config.subscriptions),
             lanes: Lanes::new(config.lane_events.max(1)),
             parker,
-            transports: Transports::new(config.policy, settings, routes),
+            transports: Transports::new(gate, settings, routes, threads, files),
             reports,
+            answers,
             drain_until: OnceLock::new(),
             drain: config.drain,
         }

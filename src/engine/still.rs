@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::core::Core;
 use super::shared::{Alarm, Clock, Shared};
 use super::{Config, Handle};
-use crate::os::{Datagrams, Os, To};
+use crate::os::{Datagrams, Os, Stream, To, Upkeep};
 
 /// An engine whose owner turns it.
 #[derive(Debug)]
@@ -35,6 +35,12 @@ impl Os for Void {
     fn unix_to(&self, _: &Path, _: u32) -> io::Result<Box<dyn Datagrams>> {
         Ok(Box::new(Self))
     }
+
+    fn tcp_to(&self, _: SocketAddr, _: u32, _: &Upkeep) -> io::Result<Box<dyn Stream>> {
+        Err(io::ErrorKind::ConnectionRefused.into())
+    }
+
+    fn look_up(&self, _: &Arc<str>, _: u16, _: u32) {}
 }
 
 impl Datagrams for Void {
@@ -50,7 +56,7 @@ impl Datagrams for Void {
 impl Still {
     pub(crate) fn new(config: Config) -> Self {
         let (alarm, clock) = (Alarm::Counter(Arc::default()), Clock::told(Arc::default()));
-        let shared = Arc::new(Shared::new(config, alarm, clock));
+        let shared = Arc::new(Shared::new(config, alarm, clock, Arc::new(|_, _| {})));
         let core = Core::new(Arc::clone(&shared), &Void).expect("the void takes everything");
         Self {
             handle: Handle { shared },
@@ -77,8 +83,8 @@ impl Still {
 impl Drop for Still {
     fn drop(&mut self) {
         // So that this thread lets go of its lane at its next raise elsewhere.
-        self.core.close();
         let now = self.handle.shared.clock.now();
+        self.core.close(now, &Void);
         self.handle.shared.transports.routes.stop(now);
     }
 }

@@ -9,9 +9,13 @@
 //! | `subscribe`, `listing`, `raise`, `statistics`, `about` | the commands |
 //! | `frames`, `fifo` | requests out of a FIFO's bytes; the FIFO and the reply directory |
 //! | `server`, `serving`, `outbox` | the thread `bellwire-mi`, and the replies it has under way |
+//! | `pace` | how fast a listener is read |
 //!
 //! [`Commands`] answers a request wherever it came from: [`Server`] serves FIFOs and datagram
 //! sockets, a program may add other ways, such as HTTP.
+//!
+//! Requests of one listener run in the order they came, but for a subscription of a host name: the
+//! lookup runs beside the others, and what the same client sends before the answer can overtake it.
 //!
 //! Whoever can send requests can aim events at any address the destination policy allows: FIFOs
 //! and UNIX sockets are open to our own user only, UDP to the loopback only, unless the
@@ -30,6 +34,7 @@ pub(crate) mod fuzzed;
 mod json;
 mod listing;
 mod outbox;
+mod pace;
 mod raise;
 mod recipe;
 mod request;

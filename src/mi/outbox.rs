@@ -117,7 +117,9 @@ impl Outbox {
             }
         }
         // One reader that does not read must not take the places of the others.
-        if before >= limits::REPLIES_TO_ONE || self.waiting.len() >= limits::REPLIES {
+        let bytes: usize = self.waiting.iter().map(|other| other.text.len()).sum();
+        let is_full = bytes + waiting.text.len() > limits::REPLIES_BYTES && bytes > 0;
+        if is_full || before >= limits::REPLIES_TO_ONE || self.waiting.len() >= limits::REPLIES {
             let why = "too many replies wait already".into();
             return Err(Dropped {
                 to: describe(&waiting.origin),
@@ -264,9 +266,36 @@ mod tests {
     use std::io::Read;
     use std::os::unix::fs::OpenOptionsExt;
 
+    use rustix::fs::FileType;
+
     use super::super::fifo::FifoConfig;
     use super::*;
     use crate::testing::TempDir;
+
+    #[test]
+    fn replies_that_wait_are_bounded_in_bytes_but_for_the_first() {
+        let directory = TempDir::new();
+        let mut config = FifoConfig::new(directory.file("mi"));
+        config.reply_dir = directory.path().to_owned();
+        let ends = Ends {
+            fifos: vec![Fifo::create(config).unwrap()],
+            sockets: Vec::new(),
+        };
+        let mut outbox = Outbox::default();
+        let mut push = |name: &str, length| {
+            let origin = Origin::Fifo {
+                fifo: 0,
+                name: Some(name.into()),
+            };
+            let path = directory.file(name);
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, mode, 0).unwrap();
+            outbox.push(origin, vec![b'1'; length], &ends, Instant::now())
+        };
+        assert_eq!(push("long", limits::REPLIES_BYTES + 1), Ok(Sent::Later));
+        let refusal = push("short", 1).unwrap_err();
+        assert_eq!(refusal.why, "too many replies wait already");
+    }
 
     /// What the second would write is short enough for the room that the reader has made.
     #[test]
@@ -280,8 +309,7 @@ mod tests {
         };
         let path = directory.file("r");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
-        let kind = rustix::fs::FileType::Fifo;
-        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, mode, 0).unwrap();
         let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
         let mut options = std::fs::OpenOptions::new();
         let mut reader = options

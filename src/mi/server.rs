@@ -35,6 +35,9 @@ pub struct ServerConfig {
     pub datagrams: Vec<DatagramConfig>,
     /// How often it is looked whether the FIFOs are still there; they are made again if not.
     pub fifo_check: Duration,
+    /// Requests that each listener takes a second, with bursts of five seconds' worth; 0 sets no
+    /// bound. What comes faster waits in the kernel's queue, where its sender can see it.
+    pub requests_per_second: u32,
 }
 
 impl Default for ServerConfig {
@@ -43,6 +46,7 @@ impl Default for ServerConfig {
             fifos: Vec::new(),
             datagrams: Vec::new(),
             fifo_check: limits::FIFO_CHECK_TIME,
+            requests_per_second: limits::MI_REQUESTS_PER_SECOND,
         }
     }
 }
@@ -135,6 +139,7 @@ impl Server {
             counters,
             (messages.clone(), inbox, Arc::clone(&waker)),
             config.fifo_check,
+            config.requests_per_second,
         );
         let thread = thread::Builder::new()
             .name("bellwire-mi".into())

@@ -27,6 +27,7 @@ use super::outbox::Ends;
 use super::outbox::Origin;
 use super::outbox::Outbox;
 use super::outbox::Sent;
+use super::pace::Pace;
 use super::request;
 use super::request::Malformed;
 use super::request::Request;
@@ -93,8 +94,9 @@ pub(super) struct Serving {
     /// Cloned into every thread that looks a name up: the clones are the count.
     lookups: Arc<()>,
     outbox: Outbox,
-    /// Listeners that had more than one turn's worth to read.
+    /// Listeners that had more to read than their turn or their pace allowed.
     unread: Vec<usize>,
+    paces: Vec<Pace>,
     fifo_check: Duration,
     next_check: Instant,
     buffer: Box<[u8]>,
@@ -118,7 +120,9 @@ impl Serving {
         counters: Arc<Counters>,
         messages: (Sender<Message>, Receiver<Message>, Arc<Waker>),
         fifo_check: Duration,
+        requests_per_second: u32,
     ) -> Self {
+        let listeners = ends.fifos.len() + ends.sockets.len();
         Self {
             poll,
             ends,
@@ -128,6 +132,7 @@ impl Serving {
             lookups: Arc::new(()),
             outbox: Outbox::default(),
             unread: Vec::new(),
+            paces: vec![Pace::new(requests_per_second); listeners],
             fifo_check,
             next_check: Instant::now() + fifo_check,
             // One byte more than is taken tells what is too long from what just fits.
@@ -175,17 +180,15 @@ impl Serving {
 
     /// How long there is nothing to do, if nothing comes.
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if !self.unread.is_empty() {
-            return Some(Duration::ZERO);
-        }
-        let frames = self
-            .ends
-            .fifos
-            .iter()
-            .filter_map(|fifo| fifo.frames.deadline());
+        let resumes = |index: &usize| self.paces[*index].resumes(now).unwrap_or(now);
+        let unread = self.unread.iter().map(resumes);
+        let fifos = self.ends.fifos.iter().zip(&self.paces);
+        let frames = fifos
+            .filter(|(_, pace)| pace.resumes(now).is_none())
+            .filter_map(|(fifo, _)| fifo.frames.deadline());
         let check = (!self.ends.fifos.is_empty()).then_some(self.next_check);
-        let due = frames.chain(self.outbox.due()).chain(check).min()?;
-        Some(due.saturating_duration_since(now))
+        let due = frames.chain(unread).chain(self.outbox.due()).chain(check);
+        Some(due.min()?.saturating_duration_since(now))
     }
 
     /// Takes what other threads sent; `true` if it is to stop.
@@ -202,7 +205,9 @@ impl Serving {
     /// Does what is due.
     fn keep_time(&mut self, now: Instant) {
         for index in 0..self.ends.fifos.len() {
-            while let frames = &mut self.ends.fifos[index].frames
+            // What is not read because of its pace is not late.
+            while self.paces[index].resumes(now).is_none()
+                && let frames = &mut self.ends.fifos[index].frames
                 && frames.deadline().is_some_and(|deadline| deadline <= now)
             {
                 let frame = frames.expire();
@@ -251,6 +256,9 @@ impl Serving {
     fn read(&mut self, index: usize) {
         let fifos = self.ends.fifos.len();
         for _ in 0..READS_A_TURN {
+            if self.paces[index].resumes(Instant::now()).is_some() {
+                break;
+            }
             let outcome = match index.checked_sub(fifos) {
                 None => self.read_fifo(index),
                 Some(socket) => self.read_datagram(socket),
@@ -289,6 +297,7 @@ impl Serving {
     }
 
     fn take(&mut self, fifo: usize, frame: Frame) {
+        self.paces[fifo].spend(Instant::now());
         let replies = &self.ends.fifos[fifo].replies;
         let name = match &frame {
             Frame::Json { reply, .. } | Frame::NotJson { reply } | Frame::TooLong { reply } => {
@@ -330,6 +339,7 @@ impl Serving {
 
     fn read_datagram(&mut self, socket: usize) -> io::Result<()> {
         let (length, peer) = self.ends.sockets[socket].receive(&mut self.buffer)?;
+        self.paces[self.ends.fifos.len() + socket].spend(Instant::now());
         if !peer.is_named() {
             self.malformed("a sender without an address cannot be answered: bind its socket");
             return Ok(());

@@ -22,11 +22,8 @@ pub(super) fn subscribe(context: &Context, arguments: &Arguments) -> Result<Answ
     let expire = expire_secs(arguments.whole("expire")?)?;
     match attempt(context, &event, &socket, expire) {
         Err(SubscribeError::UnknownEvent(_)) if context.options.declare_unknown => {
-            // A socket that cannot be used must not leave an event behind.
-            let checked = context.handle.check_socket(&socket);
-            checked.map_err(|error| Failure::bad_value(error.to_string()))?;
-            context.declare(&event)?;
-            attempt(context, &event, &socket, expire)
+            let expire = Expire::after_secs(expire);
+            context.handle.subscribe_declaring(&event, &socket, expire)
         }
         outcome => outcome,
     }

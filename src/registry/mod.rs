@@ -4,31 +4,35 @@
 //! subscription that ends is taken out of the published table first; then the reactor is told
 //! (by a [`Retirement`]), settles what it still has for it, and gives the place back.
 
+mod book;
+mod group;
 mod shelf;
 mod slice;
 mod subscription;
 mod table;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::queue::SegQueue;
 
+pub use group::MemberState;
+pub(crate) use group::{Group, Member};
 pub(crate) use shelf::Identity;
 pub use subscription::{Expire, State, Subscription};
 pub(crate) use table::{EventCell, Record, Table, Target};
 
-use crate::destination::{Destination, Endpoint, Health, Name, Route, Socket};
+use crate::destination::Socket;
 use crate::event::EventName;
 use crate::limits;
-use crate::snapshot::{Retired, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::stats::Page;
 #[cfg(any(test, fuzzing))]
 use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use shelf::{Leaver, Newcomer, Place, Shelf};
+use book::Book;
+use shelf::{Place, Shelf};
 use slice::NEVER;
 
 /// How long a replaced table that was still read waits to be looked at again, in milliseconds.
@@ -46,32 +50,6 @@ pub(crate) struct Registry {
     /// What the reactor has to let go of, and what it has let go of.
     pub(crate) retirements: SegQueue<Retirement>,
     pub(crate) released: SegQueue<Released>,
-}
-
-/// What only the writer touches.
-#[derive(Debug)]
-struct Book {
-    names: HashMap<EventName, u32>,
-    shelves: Vec<Shelf>,
-    destinations: HashMap<Box<str>, Lodging>,
-    /// Numbers of destinations that were closed, and the first that was never used.
-    free_destinations: Vec<u32>,
-    unused_destination: u32,
-    subscriptions: usize,
-    subscriptions_max: usize,
-    serial: u64,
-    /// The slice the control thread sleeps for.
-    awaited: u32,
-    /// Whether replaced tables wait to be freed.
-    unswept: bool,
-    stopped: bool,
-    retired_cells: Retired<Vec<Arc<EventCell>>>,
-}
-
-#[derive(Debug)]
-struct Lodging {
-    destination: Arc<Destination>,
-    subscriptions: usize,
 }
 
 /// A change of the subscriptions of one event.
@@ -106,9 +84,9 @@ pub(crate) struct Retirement {
     pub(crate) event: u32,
     place: Place,
     pub(crate) page: Arc<Page>,
-    pub(crate) destination: Option<Arc<Destination>>,
-    /// Whether it was the destination's last.
-    pub(crate) last: bool,
+    pub(crate) target: Target,
+    /// Destinations of which it was the last subscription.
+    pub(crate) deserted: Vec<u32>,
 }
 
 impl Retirement {
@@ -136,20 +114,7 @@ pub(crate) enum Released {
 impl Registry {
     pub(crate) fn new(subscriptions_max: usize) -> Self {
         Self {
-            book: Mutex::new(Book {
-                names: HashMap::new(),
-                shelves: Vec::new(),
-                destinations: HashMap::new(),
-                free_destinations: Vec::new(),
-                unused_destination: 0,
-                subscriptions: 0,
-                subscriptions_max,
-                serial: 0,
-                awaited: NEVER,
-                unswept: false,
-                stopped: false,
-                retired_cells: Retired::default(),
-            }),
+            book: Mutex::new(Book::new(subscriptions_max)),
             cells: Snapshot::new(Vec::new()),
             sooner: Condvar::new(),
             #[cfg(any(test, fuzzing))]
@@ -244,8 +209,8 @@ impl Registry {
         let (mut ended, mut touched, mut leavers) = (Vec::new(), Vec::new(), Vec::new());
         for event in 0..book.shelves.len() as u32 {
             let shelf = &book.shelves[event as usize];
-            let address = |place: &Place| shelf.record(*place).target.address();
-            let forbidden = |place: &Place| address(place).is_some_and(|to| !allowed(to));
+            let target = |place: &Place| &shelf.record(*place).target;
+            let forbidden = |place: &Place| !target(place).addresses().all(&allowed);
             let places: Vec<Place> = shelf.places().filter(forbidden).collect();
             for place in places {
                 ended.push(subscription::read(
@@ -366,152 +331,6 @@ impl Registry {
             .into_iter()
             .for_each(|leaver| self.retirements.push(leaver));
         any
-    }
-}
-
-impl Book {
-    fn change(&mut self, now_ms: u64, change: Change, leavers: &mut Vec<Retirement>) -> Changed {
-        match change {
-            Change::Subscribe {
-                event,
-                socket,
-                expire,
-            } => self.subscribe(event, socket, slice::lifetime(now_ms, expire)),
-            Change::Unsubscribe { event, identity } => {
-                match self.shelves[event as usize].find(&identity) {
-                    Some(place) => {
-                        self.remove(event, place, leavers);
-                        Changed::Unsubscribed
-                    }
-                    None => Changed::Unknown,
-                }
-            }
-        }
-    }
-
-    fn subscribe(&mut self, event: u32, socket: Socket, (slice, secs): (u32, u32)) -> Changed {
-        let Socket {
-            route,
-            format,
-            name,
-        } = socket;
-        let shelf = &mut self.shelves[event as usize];
-        let identity = match (&name, &route) {
-            (Some(name), _) => Identity::Name(name.identity.clone()),
-            (None, Route::Udp(address)) => Identity::Address(*address, format),
-            (None, Route::Shared { key, .. }) => Identity::Name(key.clone()),
-        };
-        if let Some(place) = shelf.find(&identity) {
-            shelf.renew(place, slice, secs);
-            if let Route::Udp(address) = route {
-                shelf.redirect(place, address.into());
-            }
-            return Changed::Renewed;
-        }
-        if self.subscriptions >= self.subscriptions_max {
-            return Changed::Full;
-        }
-        let (target, name) = match route {
-            Route::Udp(address) => (Target::from(address), name),
-            Route::Shared { key, endpoint } => {
-                let printed = || Name {
-                    identity: key.clone(),
-                    printed: key.clone(),
-                };
-                let name = name.unwrap_or_else(printed);
-                (Target::Shared(self.lodge(key, endpoint)), Some(name))
-            }
-        };
-        self.serial += 1;
-        self.subscriptions += 1;
-        let serial = self.serial;
-        let newcomer = Newcomer {
-            target,
-            format,
-            name,
-            serial,
-            slice,
-            expire_secs: secs,
-        };
-        self.shelves[event as usize].insert(newcomer);
-        Changed::Subscribed
-    }
-
-    /// The destination of that key, with one more subscription.
-    fn lodge(&mut self, key: Box<str>, endpoint: Box<dyn Endpoint>) -> Arc<Destination> {
-        if let Some(lodging) = self.destinations.get_mut(&key) {
-            lodging.subscriptions += 1;
-            return Arc::clone(&lodging.destination);
-        }
-        let id = self.free_destinations.pop().unwrap_or_else(|| {
-            self.unused_destination += 1;
-            self.unused_destination - 1
-        });
-        let health = Health::default();
-        let destination = Arc::new(Destination {
-            id,
-            key: key.clone(),
-            endpoint,
-            health,
-        });
-        let lodging = Lodging {
-            destination: Arc::clone(&destination),
-            subscriptions: 1,
-        };
-        self.destinations.insert(key, lodging);
-        destination
-    }
-
-    /// Takes one subscription from the destination; true if it was the last.
-    fn leave(&mut self, destination: &Destination) -> bool {
-        let Some(lodging) = self.destinations.get_mut(&destination.key) else {
-            return false;
-        };
-        lodging.subscriptions -= 1;
-        let last = lodging.subscriptions == 0;
-        if last {
-            self.destinations.remove(&destination.key);
-        }
-        last
-    }
-
-    fn remove(&mut self, event: u32, place: Place, leavers: &mut Vec<Retirement>) {
-        let Leaver {
-            place,
-            page,
-            destination,
-        } = self.shelves[event as usize].remove(place);
-        self.subscriptions -= 1;
-        let last = destination
-            .as_deref()
-            .is_some_and(|destination| self.leave(destination));
-        leavers.push(Retirement {
-            event,
-            place,
-            page,
-            destination,
-            last,
-        });
-    }
-
-    /// In how many milliseconds there is something to do, if ever. From now on [`Registry::call`]
-    /// is needed only for what is due sooner.
-    fn due_in(&mut self, now_ms: u64) -> Option<u64> {
-        let next = self.shelves.iter().filter_map(Shelf::next_end).min();
-        self.awaited = next.unwrap_or(NEVER);
-        let end = next.map(|next| slice::left_ms(next, now_ms));
-        end.into_iter()
-            .chain(self.unswept.then_some(SWEEP_MS))
-            .min()
-    }
-
-    fn take_back(&mut self, released: &SegQueue<Released>) {
-        while let Some(released) = released.pop() {
-            match released {
-                Released::Place { event, place } => self.shelves[event as usize].give_back(place),
-                Released::Destination(id) => self.free_destinations.push(id),
-            }
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::*;
-use crate::destination::{Context, Format, Outlet};
+use crate::destination::{Context, Destination, Endpoint, Format, Manner, Name, Outlet, Route};
 use crate::fuzzed::input::Input;
 
 impl Registry {
@@ -159,7 +159,7 @@ impl Trial {
         let identity = text(&identity(socket));
         let target = match &socket.route {
             Route::Udp(address) => address.to_string(),
-            Route::Shared { key, .. } => key.to_string(),
+            Route::Shared { key, .. } | Route::Group { key, .. } => key.to_string(),
         };
         let is_full = self.subs.len() >= self.max;
         let same = |sub: &&mut Sub| sub.event == event && sub.identity == identity;
@@ -226,9 +226,7 @@ impl Trial {
         while let Some(retirement) = self.registry.retirements.pop() {
             assert!(self.ended > 0, "something ended that should live");
             self.ended -= 1;
-            if let (true, Some(destination)) = (retirement.last, &retirement.destination) {
-                self.held_destinations.push(destination.id);
-            }
+            self.held_destinations.extend(&retirement.deserted);
             self.held.push(retirement);
         }
         assert_eq!(self.ended, 0, "something ended and nobody was told");
@@ -327,7 +325,7 @@ impl Trial {
 fn target(record: &Record, ids: &mut Vec<(String, u32)>) -> String {
     match (&record.target, record.target.address()) {
         (_, Some(address)) => address.to_string(),
-        (Target::Shared(destination), _) => {
+        (Target::Shared(destination, _), _) => {
             ids.push((destination.key.to_string(), destination.id));
             destination.key.to_string()
         }
@@ -376,6 +374,8 @@ fn socket(input: &mut Input<'_>) -> Socket {
     Socket {
         route,
         format,
+        form: None,
+        manner: Manner::default(),
         name,
     }
 }
@@ -384,7 +384,7 @@ fn identity(socket: &Socket) -> Identity {
     match (&socket.name, &socket.route) {
         (Some(name), _) => Identity::Name(name.identity.clone()),
         (None, Route::Udp(address)) => Identity::Address(*address, socket.format),
-        (None, Route::Shared { key, .. }) => Identity::Name(key.clone()),
+        (None, Route::Shared { key, .. } | Route::Group { key, .. }) => Identity::Name(key.clone()),
     }
 }
 

@@ -14,7 +14,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::slice::NEVER;
 use super::table::{Block, Chunk, EventCell, Record, Table, Target};
-use crate::destination::{Destination, Format, Name};
+use crate::destination::{Format, Manner, Name};
 use crate::limits::{BLOCK_CHUNKS, CHUNK_SUBSCRIPTIONS};
 use crate::snapshot::Retired;
 use crate::stats::Page;
@@ -68,6 +68,7 @@ impl Entry {
 pub(super) struct Newcomer {
     pub(super) target: Target,
     pub(super) format: Format,
+    pub(super) manner: Manner,
     pub(super) name: Option<Name>,
     pub(super) serial: u64,
     pub(super) slice: u32,
@@ -79,7 +80,7 @@ pub(super) struct Newcomer {
 pub(super) struct Leaver {
     pub(super) place: Place,
     pub(super) page: Arc<Page>,
-    pub(super) destination: Option<Arc<Destination>>,
+    pub(super) target: Target,
 }
 
 /// All subscriptions of one event, as their writer sees them.
@@ -162,6 +163,7 @@ impl Shelf {
             target: newcomer.target,
             place: index,
             format: newcomer.format,
+            manner: newcomer.manner,
             named: newcomer.name.is_some(),
         });
         if let Some(name) = newcomer.name {
@@ -231,14 +233,10 @@ impl Shelf {
             self.entries[number][usize::from(moved)].position = position;
         }
         self.changed = true;
-        let destination = match record.target {
-            Target::Shared(destination) => Some(destination),
-            Target::V4 { .. } | Target::V6 { .. } => None,
-        };
         Leaver {
             place,
             page,
-            destination,
+            target: record.target,
         }
     }
 

@@ -66,6 +66,7 @@ pub struct IngestError(String);
 #[derive(Debug)]
 pub struct Ingest {
     thread: Option<JoinHandle<()>>,
+    handle: Handle,
     stopping: Arc<AtomicBool>,
     waker: Waker,
     counters: Arc<Counters>,
@@ -93,7 +94,7 @@ impl Ingest {
             .map(|socket| Listener::bind(socket, &listen))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| IngestError(error.to_string()))?;
-        let names = bound
+        let names: Vec<String> = bound
             .iter()
             .map(|listener| listener.name().to_owned())
             .collect();
@@ -108,7 +109,7 @@ impl Ingest {
                 options.declare_unknown,
                 Arc::clone(&counters),
             ),
-            handle,
+            handle: handle.clone(),
             stopping: Arc::clone(&stopping),
             until: None,
             // One byte more than is taken tells what is too long from what just fits.
@@ -119,8 +120,10 @@ impl Ingest {
             .name("bellwire-ingest".into())
             .spawn(move || taking.run())
             .map_err(|error| IngestError(format!("cannot start a thread: {error}")))?;
+        handle.take_in(&names);
         Ok(Self {
             thread: Some(thread),
+            handle,
             stopping,
             waker,
             counters,
@@ -167,6 +170,7 @@ impl Ingest {
         if thread.join().is_err() {
             tracing::error!("the ingest thread panicked");
         }
+        self.handle.take_in_no_more(&self.sockets);
     }
 }
 

@@ -18,9 +18,13 @@ pub(super) fn reason(error: &io::Error) -> Reason {
         Some(Errno::CONNREFUSED | Errno::CONNRESET | Errno::PIPE | Errno::NOTCONN) => {
             Reason::Refused
         }
-        Some(Errno::NOENT | Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN) => {
-            Reason::Unreachable
-        }
+        Some(
+            Errno::NOENT
+            | Errno::NETUNREACH
+            | Errno::HOSTUNREACH
+            | Errno::NETDOWN
+            | Errno::TIMEDOUT,
+        ) => Reason::Unreachable,
         _ => Reason::Other,
     }
 }

@@ -21,7 +21,9 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::path::PathBuf;
 
+use rustix::fs::FileType;
 use rustix::fs::Mode;
+use rustix::fs::OFlags;
 use socket2::Domain;
 use socket2::SockAddr;
 use socket2::Socket;
@@ -252,9 +254,26 @@ fn bind_unix(path: &Path, options: &ListenOptions) -> Result<(UnixDatagram, OwnF
         .bind(&address)
         .map_err(|error| format!("cannot bind: {error}"))?;
     let file = OwnFile::of(path).map_err(|error| format!("vanished: {error}"))?;
-    // The umask may have taken what was asked for.
-    rustix::fs::chmod(path, mode).map_err(|error| format!("cannot set its mode: {error}"))?;
+    restore_mode(&file, mode)?;
     Ok((UnixDatagram::from(OwnedFd::from(socket)), file))
+}
+
+/// Gives a file of ours what the umask took from its mode. The directory can be another user's,
+/// who may have put something else in its place by now: that is never touched.
+fn restore_mode(file: &OwnFile, mode: Mode) -> Result<(), String> {
+    let failed = |error: rustix::io::Errno| format!("cannot set its mode: {error}");
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let held = rustix::fs::open(&file.path, flags, Mode::empty()).map_err(failed)?;
+    let stat = rustix::fs::fstat(&held).map_err(failed)?;
+    let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
+    if !is_socket || stat.st_nlink != 1 || !file.is(stat.st_dev, stat.st_ino) {
+        return Err("somebody replaced it while it was made".into());
+    }
+    if Mode::from_raw_mode(stat.st_mode) == mode {
+        return Ok(());
+    }
+    // A handle without rights cannot be changed itself, but leads to its file and no other.
+    rustix::fs::chmod(format!("/proc/self/fd/{}", held.as_raw_fd()), mode).map_err(failed)
 }
 
 /// Removes a socket that nobody serves; anything else in its place is an error.

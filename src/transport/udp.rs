@@ -19,9 +19,9 @@ use smallvec::SmallVec;
 
 use super::backlog::Backlog;
 use super::datagram;
-use super::socket::{Parsed, Place, host_and_port, split_format};
+use super::socket::{At, Parsed, Place, host_and_port, split_format};
 use super::{Transports, socket};
-use crate::destination::{Context, Name, Parcel};
+use crate::destination::{Context, Manner, Name, Parcel};
 use crate::limits::{SEND_BATCH, UDP_CONNECTED, UDP_PAYLOAD_BYTES, UDP_STALLED};
 use crate::os::{Datagrams, Os, To};
 use crate::stats::{self, Outcome, Page, Reason, Ticket, Totals};
@@ -40,23 +40,19 @@ const STALLED_RETRY: Duration = Duration::from_millis(1);
 /// Reads what follows `udp:`.
 pub(super) fn parse(_: &Transports, rest: &str) -> Result<Parsed, String> {
     let (rest, format) = split_format(rest)?;
-    let place = host_and_port(rest)?;
-    let name = match &place {
-        Place::Host { host, port } => {
+    let at = host_and_port(rest)?;
+    let name = match &at {
+        At::Host { .. } => {
             let suffix = socket::format_suffix(format);
-            let text = format!("udp:{host}:{port}{suffix}").into_boxed_str();
+            let text = format!("udp:{at}{suffix}").into_boxed_str();
             Some(Name {
                 identity: text.clone(),
                 printed: text,
             })
         }
-        Place::Address(_) | Place::Shared { .. } => None,
+        At::Address(_) => None,
     };
-    Ok(Parsed {
-        place,
-        format,
-        name,
-    })
+    Ok(Parsed::new(Place::At(at), format, name))
 }
 
 /// One datagram to send, and where to count what became of it.
@@ -146,6 +142,36 @@ impl Udp {
         }
     }
 
+    /// Sends one datagram for a group. Where another member would take it, through a socket
+    /// connected to its receiver: there the kernel tells that nobody received the one before.
+    pub(crate) fn post(&mut self, parcel: Parcel, to: SocketAddr, cx: &Context<'_>) {
+        if parcel.payload.len() > UDP_PAYLOAD_BYTES {
+            return parcel.ticket.dropped(Reason::TooBig);
+        }
+        if !self.stalled.is_empty() {
+            return self.stalled.push(parcel, to, cx.now);
+        }
+        let connected = match parcel.ticket.is_urgent() {
+            true => self.peer(to, cx),
+            false => None,
+        };
+        let sent = match connected {
+            Some(Peer { socket, .. }) => socket.send(&[(To::Connected, &parcel.payload)]),
+            None => match self.unconnected(to.is_ipv6()) {
+                Some(socket) => socket.send(&[(To::Address(to), &parcel.payload)]),
+                None => Err(Errno::NETUNREACH.into()),
+            },
+        };
+        match sent {
+            Ok(_) => parcel.ticket.settle(Outcome::Delivered),
+            Err(error) if datagram::is_full(&error) => {
+                self.retry_at = Some(cx.now + STALLED_RETRY);
+                self.stalled.push(parcel, to, cx.now);
+            }
+            Err(error) => parcel.ticket.settle(datagram::failed(&error)),
+        }
+    }
+
     /// How many letters wait for room.
     pub(crate) fn waiting(&self) -> usize {
         self.stalled.len()
@@ -225,6 +251,7 @@ impl Udp {
             let parcel = Parcel {
                 payload: letter.payload.clone(),
                 ticket,
+                manner: Manner::default(),
             };
             self.stalled.push(parcel, letter.to, cx.now);
         }

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::Transports;
 use super::backlog::Backlog;
 use super::datagram;
 use super::socket::{Parsed, Place, format_suffix, split_format};
-use super::{Settings, Transports};
 use crate::destination::{Context, Destination, Endpoint, Name, Outlet, Parcel};
 use crate::limits::{SEND_BATCH, UNIX_PATH_BYTES};
 use crate::os::{Datagrams, To};
@@ -42,13 +42,10 @@ pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, Strin
     });
     let endpoint = Box::new(Unix {
         path: path.into(),
-        settings: transports.settings,
+        wait: transports.settings.unix_wait,
+        backlog: transports.settings.unix_backlog,
     });
-    Ok(Parsed {
-        place: Place::Shared { key, endpoint },
-        format,
-        name,
-    })
+    Ok(Parsed::new(Place::local(key, endpoint), format, name))
 }
 
 /// The path without empty and `.` components.
@@ -85,7 +82,8 @@ fn normal(path: &str) -> Result<String, String> {
 #[derive(Debug)]
 struct Unix {
     path: PathBuf,
-    settings: Settings,
+    wait: Duration,
+    backlog: usize,
 }
 
 impl Endpoint for Unix {
@@ -95,7 +93,7 @@ impl Endpoint for Unix {
             destination: Arc::clone(destination),
             link: Link::Closed,
             gathered: Vec::new(),
-            backlog: Backlog::new(self.settings.unix_backlog, self.settings.unix_wait),
+            backlog: Backlog::new(self.backlog, self.wait),
             retry_in: RETRY_MIN,
         })
     }

@@ -97,8 +97,12 @@ impl Child {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.process);
-        rustix::process::kill_process(pid, signal).unwrap();
+        self.target().signal(signal);
+    }
+
+    /// Where signals go: for another thread.
+    pub(crate) fn target(&self) -> Target {
+        Target(Pid::from_child(&self.process))
     }
 
     /// Stops the child, and returns when it does not run any more.
@@ -125,6 +129,17 @@ impl Child {
         std::io::Read::read_to_string(&mut self.answers, &mut rest).unwrap();
         let status = self.process.wait().unwrap();
         assert!(status.success(), "the child failed:\n{rest}");
+    }
+}
+
+/// A process that signals are sent to.
+#[derive(Clone, Copy)]
+pub(crate) struct Target(Pid);
+
+impl Target {
+    /// The process must not have been waited for yet.
+    pub(crate) fn signal(self, signal: Signal) {
+        rustix::process::kill_process(self.0, signal).unwrap();
     }
 }
 

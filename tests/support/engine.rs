@@ -1,5 +1,8 @@
 //! Engines under test: raising numbered events, and taking the sums.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
 use bellwire::Config;
 use bellwire::Engine;
 use bellwire::Event;
@@ -9,6 +12,27 @@ use bellwire::Stats;
 use bellwire::Subscription;
 
 use super::wait_for;
+
+/// Tells threads to stop, at the latest when the test fails.
+#[derive(Default)]
+pub(crate) struct Stop(AtomicBool);
+
+impl Stop {
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+
+    /// Sets it when what is returned is dropped.
+    pub(crate) fn on_drop(&self) -> impl Drop {
+        struct Guard<'a>(&'a Stop);
+        impl Drop for Guard<'_> {
+            fn drop(&mut self) {
+                self.0.0.store(true, Relaxed);
+            }
+        }
+        Guard(self)
+    }
+}
 
 /// The defaults, changed.
 pub(crate) fn config(change: impl FnOnce(&mut Config)) -> Config {

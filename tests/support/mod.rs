@@ -3,7 +3,9 @@
 
 pub(crate) mod child;
 pub(crate) mod engine;
+pub(crate) mod golden;
 pub(crate) mod receiver;
+pub(crate) mod stream;
 
 use std::fs::File;
 use std::io;

@@ -23,7 +23,13 @@ pub(crate) trait Receive {
     /// The next datagram.
     fn next(&self) -> Vec<u8> {
         let mut buffer = vec![0; DATAGRAM];
-        let length = self.receive(&mut buffer).expect("a datagram");
+        let length = loop {
+            match self.receive(&mut buffer) {
+                // The process was stopped and goes on.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => break received.expect("a datagram"),
+            }
+        };
         buffer.truncate(length);
         buffer
     }
@@ -41,6 +47,7 @@ pub(crate) trait Receive {
         loop {
             match self.receive(&mut buffer) {
                 Ok(length) => found.push(buffer[..length].to_vec()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => panic!("{error}"),
             }

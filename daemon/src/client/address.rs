@@ -1,7 +1,7 @@
 //! Where a daemon's management interface is: what `--mi` takes.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Where answers through a FIFO go unless told otherwise (OpenSIPS `reply_dir`).
@@ -18,6 +18,16 @@ pub(crate) enum Address {
     Fifo { path: PathBuf, reply_dir: PathBuf },
     /// `http://host:port/path`
     Http { authority: String, path: String },
+}
+
+impl Address {
+    /// The FIFO that a daemon has in its run directory unless told otherwise.
+    pub(super) fn beside(run_directory: &Path) -> Self {
+        Self::Fifo {
+            path: run_directory.join("mi.fifo"),
+            reply_dir: REPLY_DIR.into(),
+        }
+    }
 }
 
 impl FromStr for Address {

@@ -3,10 +3,13 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::Trouble;
 use crate::rundir;
@@ -109,9 +112,27 @@ impl Named {
             path,
         };
         // The daemon may run as another user; who cannot reach the directory cannot write here.
-        fs::set_permissions(&named.path, Permissions::from_mode(0o666))?;
+        let_anybody_write(&named.path)?;
         Ok(named)
     }
+}
+
+/// Sets the mode of a socket of ours, and of nothing else: the directory can be another user's,
+/// who may have put something in its place by now.
+fn let_anybody_write(path: &Path) -> io::Result<()> {
+    let file = rustix::fs::open(
+        path,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let stat = rustix::fs::fstat(&file)?;
+    let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
+    if !is_socket || stat.st_nlink != 1 {
+        return Err(io::Error::other("somebody replaced the socket"));
+    }
+    // A handle without rights cannot be changed itself, but leads to its file and no other.
+    let held = format!("/proc/self/fd/{}", file.as_raw_fd());
+    fs::set_permissions(held, Permissions::from_mode(0o666))
 }
 
 impl Drop for Named {
@@ -144,6 +165,30 @@ mod tests {
         assert_eq!(ask_unix(&path, b"abc", LIMIT).unwrap(), b"cba");
         answering.join().unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_the_own_socket_is_opened_to_others() {
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let dir = tempfile::tempdir().unwrap();
+        let secret = dir.path().join("secret");
+        fs::write(&secret, "").unwrap();
+        fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&secret, &link).unwrap();
+        assert!(let_anybody_write(&link).is_err());
+        assert!(let_anybody_write(&secret).is_err());
+        assert_eq!(mode(&secret), 0o600);
+
+        let path = dir.path().join("socket");
+        let _socket = UnixDatagram::bind(&path).unwrap();
+        let_anybody_write(&path).unwrap();
+        assert_eq!(mode(&path), 0o666);
+        let other = dir.path().join("other");
+        fs::hard_link(&path, &other).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        assert!(let_anybody_write(&other).is_err());
+        assert_eq!(mode(&path), 0o600);
     }
 
     #[test]

@@ -22,10 +22,15 @@ use crate::rundir;
 /// Longest answer taken, in bytes.
 const ANSWER_BYTES: usize = 256 * 1024 * 1024;
 
+/// What a daemon says when its answer is longer than a datagram; a FIFO takes any length.
+const TOO_LONG: &[u8] = b"500 Internal error";
+
 /// A daemon to ask. Every call is an exchange of its own, so a restarted daemon is no obstacle.
 #[derive(Debug)]
 pub(crate) struct Client {
     address: Address,
+    /// Whether nobody said where the daemon is.
+    implied: bool,
     limit: Duration,
 }
 
@@ -35,6 +40,7 @@ impl Client {
     pub(crate) fn new(address: Option<Address>, limit: Duration) -> Self {
         let default = || Address::Unix(rundir::path().join("mi.sock"));
         Self {
+            implied: address.is_none(),
             address: address.unwrap_or_else(default),
             limit,
         }
@@ -57,14 +63,28 @@ impl Client {
             id: 1,
         };
         let request = serde_json::to_vec(&request).map_err(|error| self.failed(error))?;
-        let answer = match &self.address {
-            Address::Unix(path) => datagram::ask_unix(path, &request, self.limit),
-            Address::Udp(address) => datagram::ask_udp(address, &request, self.limit),
-            Address::Fifo { path, reply_dir } => fifo::ask(path, reply_dir, &request, self.limit),
-            Address::Http { authority, path } => http::ask(authority, path, &request, self.limit),
-        };
-        let answer = answer.map_err(|trouble| self.unanswered(&trouble))?;
+        if self.implied {
+            rundir::check_implied()
+                .map_err(|failure| CallError::Unanswered(failure.to_string()))?;
+        }
+        let answer = self.ask(&self.address, &request);
+        let mut answer = answer.map_err(|trouble| self.unanswered(&trouble))?;
+        if self.implied
+            && answer == TOO_LONG
+            && let Ok(whole) = self.ask(&Address::beside(&rundir::path()), &request)
+        {
+            answer = whole;
+        }
         self.read(&answer)
+    }
+
+    fn ask(&self, address: &Address, request: &[u8]) -> Result<Vec<u8>, Trouble> {
+        match address {
+            Address::Unix(path) => datagram::ask_unix(path, request, self.limit),
+            Address::Udp(address) => datagram::ask_udp(address, request, self.limit),
+            Address::Fifo { path, reply_dir } => fifo::ask(path, reply_dir, request, self.limit),
+            Address::Http { authority, path } => http::ask(authority, path, request, self.limit),
+        }
     }
 
     fn read(&self, answer: &[u8]) -> Result<Box<RawValue>, CallError> {

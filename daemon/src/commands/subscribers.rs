@@ -83,6 +83,19 @@ pub(crate) struct Fate {
     pub(crate) in_flight: u64,
     /// How its destination does: `up`, `blocked`, or `down` and why.
     state: String,
+    /// Of a group.
+    #[serde(default)]
+    members: Vec<Member>,
+}
+
+/// One member of a group.
+#[derive(Debug, Deserialize)]
+struct Member {
+    socket: String,
+    #[serde(flatten)]
+    fate: Fate,
+    /// For how many more seconds it gets nothing, because it failed.
+    held: Option<u64>,
 }
 
 /// A number of seconds, or a word that stands for none.
@@ -102,7 +115,9 @@ impl Listing {
         let mut table = Table::new(&heading);
         for event in self.events.into_iter().chain(self.event) {
             for subscriber in event.subscribers.into_iter().chain(event.subscriber) {
+                let members = subscriber.members(verbose);
                 table.row(subscriber.cells(&event.name, verbose));
+                members.into_iter().for_each(|cells| table.row(cells));
             }
         }
         table
@@ -110,17 +125,28 @@ impl Listing {
 }
 
 impl Subscriber {
+    /// The rows of the members, beneath the group's.
+    fn members(&self, verbose: bool) -> Vec<Vec<String>> {
+        let members = self.fate.as_ref().map_or(&[][..], |fate| &fate.members);
+        let members = members.iter().filter(|_| verbose);
+        let row = |member: &Member| {
+            let held = member
+                .held
+                .map_or(String::new(), |held| format!(", left alone for {held} s"));
+            let mut cells = vec![String::new(), format!("  {}", member.socket)];
+            cells.extend([(); 2].map(|()| String::new()));
+            cells.extend(member.fate.cells());
+            cells.last_mut().expect("the state").push_str(&held);
+            cells
+        };
+        members.map(row).collect()
+    }
+
     fn cells(self, event: &str, verbose: bool) -> Vec<String> {
         let ttl = self.ttl.map_or(String::new(), |ttl| ttl.to_string());
         let mut cells = vec![event.to_owned(), self.socket, self.expire.to_string(), ttl];
         match self.fate {
-            Some(fate) if verbose => cells.extend([
-                fate.matched.to_string(),
-                fate.delivered.to_string(),
-                fate.losses(),
-                fate.in_flight.to_string(),
-                fate.state,
-            ]),
+            Some(fate) if verbose => cells.extend(fate.cells()),
             None if verbose => cells.extend([(); 5].map(|()| String::new())),
             _ => {}
         }
@@ -129,6 +155,16 @@ impl Subscriber {
 }
 
 impl Fate {
+    fn cells(&self) -> [String; 5] {
+        [
+            self.matched.to_string(),
+            self.delivered.to_string(),
+            self.losses(),
+            self.in_flight.to_string(),
+            self.state.clone(),
+        ]
+    }
+
     /// How many were dropped, and why: `3 (2 refused, 1 too_big)`.
     pub(crate) fn losses(&self) -> String {
         let total: u64 = self.dropped.values().sum();
@@ -198,5 +234,23 @@ mod tests {
             "socket":"unix:/x","expire":9,"ttl":9,"matched":9,"delivered":6,
             "dropped":{"refused":2,"too_big":1,"other":0},"in_flight":0,"state":"up"}}}"#;
         assert!(shown(json, true).contains("3 (2 refused, 1 too_big)"));
+    }
+
+    #[test]
+    fn the_members_of_a_group_stand_beneath_it() {
+        let json = r#"{"Event":{"name":"E","id":1,"Subscriber":{
+            "socket":"virtual:FAILOVER udp:1 udp:2","expire":"never","matched":9,"delivered":9,
+            "dropped":{},"in_flight":0,"state":"up","members":[
+                {"socket":"udp:1","matched":9,"delivered":5,"dropped":{"refused":4},"in_flight":0,
+                 "state":"down for 3 s: refused","held":27},
+                {"socket":"udp:2","matched":4,"delivered":4,"dropped":{},"in_flight":0,
+                 "state":"up"}]}}}"#;
+        let table = shown(json, true);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines.len(), 4, "{table}");
+        assert!(lines[2].trim_start().starts_with("udp:1 "), "{table}");
+        assert!(lines[2].ends_with("down for 3 s: refused, left alone for 27 s"));
+        assert!(lines[3].trim_start().starts_with("udp:2 "), "{table}");
+        assert_eq!(shown(json, false).lines().count(), 2);
     }
 }

@@ -31,17 +31,12 @@ impl Daemon {
     pub(super) fn start(settings: Settings, dir: &Path, source: &Source) -> Result<Self, Failure> {
         // The address that most likely is taken first, before anything was done.
         let listener = settings.mi.http.listen.0.map(listen_http).transpose()?;
-        let mut config = Config::default();
-        settings.limits.apply(&mut config);
-        config.policy = (&settings.policy).into();
-        let engine = Engine::start(config).map_err(failed)?;
-        for known in CATALOGUE {
-            engine.declare(known.name).map_err(failed)?;
-        }
-        reload::declare(&engine, &settings)?;
+        let engine = start_engine(&settings)?;
         reload::subscribe(&engine, &Settings::default(), &settings, source)?;
 
         let ingest = start_ingest(&engine, &settings, dir)?;
+        // Only now it is known where events come in: none may be sent there.
+        reload::check(&engine, &settings, source)?;
         let mut options = mi::Options::default();
         options.declare_unknown = settings.events.on_unknown == OnUnknown::Declare;
         let commands =
@@ -116,21 +111,42 @@ impl Daemon {
     }
 }
 
+/// Whether a daemon could run on these settings, but for what only opening it would tell.
+pub(super) fn check(settings: &Settings, source: &Source) -> Result<(), Failure> {
+    reload::check(&*start_engine(settings)?, settings, source)
+}
+
+/// An engine that knows the events, and nobody listens.
+fn start_engine(settings: &Settings) -> Result<Engine, Failure> {
+    let mut config = Config::default();
+    settings.limits.apply(&mut config);
+    config.tcp = (&settings.tcp).into();
+    config.policy = (&settings.policy).into();
+    let engine = Engine::start(config).map_err(failed)?;
+    for known in CATALOGUE {
+        engine.declare(known.name).map_err(failed)?;
+    }
+    reload::declare(&engine, settings)?;
+    Ok(engine)
+}
+
 fn start_ingest(engine: &Engine, settings: &Settings, dir: &Path) -> Result<Ingest, Failure> {
-    let sockets: Vec<_> = settings
-        .ingest
+    let ingest = &settings.ingest.0;
+    let sockets: Vec<_> = ingest
         .listen
         .iter()
         .map(|address| address.below(dir).to_string())
         .collect();
     let mut options = IngestOptions::default();
     options.declare_unknown = settings.events.on_unknown == OnUnknown::Declare;
-    options.remote = settings.ingest.allow_remote;
+    options.remote = ingest.allow_remote;
+    options.mode = ingest.mode.0;
     Ingest::start(engine.handle(), &sockets, options).map_err(failed)
 }
 
 fn management(settings: &Settings, dir: &Path) -> ServerConfig {
     let mut config = ServerConfig::default();
+    config.requests_per_second = settings.limits.mi_requests_per_second();
     let fifo = &settings.mi.fifo;
     if let Some(path) = &fifo.path.0 {
         let mut fifo_config = FifoConfig::new(dir.join(path));
@@ -142,6 +158,7 @@ fn management(settings: &Settings, dir: &Path) -> ServerConfig {
     for address in &datagram.listen {
         let mut socket = DatagramConfig::new(address.below(dir).to_string());
         socket.remote = datagram.allow_remote;
+        socket.mode = datagram.mode.0;
         config.datagrams.push(socket);
     }
     config

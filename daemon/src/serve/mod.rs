@@ -8,11 +8,15 @@ mod daemon;
 mod reload;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+#[allow(clippy::disallowed_types, reason = "what signal-hook takes")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use self::daemon::Daemon;
@@ -27,7 +31,7 @@ pub(crate) fn serve(args: &args::Serve) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| Failure::new(format!("signals: {error}")))?;
     let begun = Instant::now();
-    let source = Source::new(args);
+    let source = Source::new(args.config.as_ref(), args.http);
     let settings = source.read()?;
     let dir = rundir::path();
     rundir::prepare(&dir)?;
@@ -38,16 +42,35 @@ pub(crate) fn serve(args: &args::Serve) -> Result<(), Failure> {
     let mut daemon = Daemon::start(settings, &dir, &source)?;
     announce::start(&daemon, &dir);
     tell_systemd(&[NotifyState::Ready]);
+    let stopping = exit_at_second_interrupt()?;
     for signal in signals.forever() {
         match signal {
             SIGHUP => reload(&mut daemon, &source),
             _ => break,
         }
     }
+    stopping.store(true, Ordering::Relaxed);
     tell_systemd(&[NotifyState::Stopping]);
     let stats = daemon.stop();
     announce::end(&stats, begun.elapsed());
     Ok(())
+}
+
+/// Who is told to stop and may drain for an hour must still hear Ctrl-C: once the flag is set, it
+/// ends the process on the spot, with exit code 1.
+fn exit_at_second_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    flag::register_conditional_shutdown(SIGINT, 1, Arc::clone(&stopping))
+        .map_err(|error| Failure::new(format!("signals: {error}")))?;
+    Ok(stopping)
+}
+
+/// Reads a file as `serve` does, and says what it would refuse in it.
+pub(crate) fn check(file: Option<&PathBuf>) -> Result<Settings, Failure> {
+    let source = Source::new(file, None);
+    let settings = source.read()?;
+    daemon::check(&settings, &source)?;
+    Ok(settings)
 }
 
 /// Where settings come from: the file, and what the command line says over it.
@@ -58,12 +81,12 @@ struct Source {
 }
 
 impl Source {
-    fn new(args: &args::Serve) -> Self {
+    fn new(file: Option<&PathBuf>, http: Option<HttpListen>) -> Self {
         // Absolute, so that every message names it in full.
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         Self {
-            file: args.config.as_ref().map(absolute),
-            http: args.http,
+            file: file.map(absolute),
+            http,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use bellwire::engine::SubscribeError;
 use bellwire::{Expire, Handle, transport};
 
 use super::Source;
@@ -121,18 +122,38 @@ pub(super) fn subscribe(
         for key in made {
             undo(handle, key, before.get(&key).copied());
         }
-        let known = handle.events();
-        let known: Vec<_> = known.iter().map(|event| event.name().as_str()).collect();
-        let hint = match handle.event(key.0) {
-            Some(_) => String::new(),
-            None => hint(key.0, &known),
-        };
-        return Err(Failure::new(format!(
-            "{}: {error}{hint}",
-            source.line(item.line)
-        )));
+        return Err(refusal(handle, item, source, &error));
     }
     Ok(made.iter().filter(|key| !before.contains_key(*key)).count())
+}
+
+/// Whether the subscriptions could be made, as far as that can be told without asking a name
+/// server.
+pub(super) fn check(handle: &Handle, settings: &Settings, source: &Source) -> Result<(), Failure> {
+    for item in &settings.subscribe {
+        let checked = match handle.event(&item.event) {
+            None => Err(SubscribeError::UnknownEvent(item.event.clone())),
+            Some(_) => handle.check_socket(&item.socket).map_err(Into::into),
+        };
+        checked.map_err(|error| refusal(handle, item, source, &error))?;
+    }
+    Ok(())
+}
+
+/// Says which line of the file cannot be, and why.
+fn refusal(
+    handle: &Handle,
+    item: &crate::settings::Subscribe,
+    source: &Source,
+    error: &SubscribeError,
+) -> Failure {
+    let known = handle.events();
+    let known: Vec<_> = known.iter().map(|event| event.name().as_str()).collect();
+    let hint = match handle.event(&item.event) {
+        Some(_) => String::new(),
+        None => hint(&item.event, &known),
+    };
+    Failure::new(format!("{}: {error}{hint}", source.line(item.line)))
 }
 
 type Key<'a> = (&'a str, &'a str);
@@ -180,6 +201,7 @@ fn later(old: &Settings, new: &Settings) -> Vec<&'static str> {
     note(old.mi.datagram != new.mi.datagram, "[mi.datagram]");
     note(old.ingest != new.ingest, "[ingest]");
     note(old.limits != new.limits, "[limits]");
+    note(old.tcp != new.tcp, "[tcp]");
     note(
         old.events.on_unknown != new.events.on_unknown,
         "[events] on_unknown",

@@ -35,6 +35,8 @@ pub(crate) struct Fifo {
 pub(crate) struct Datagram {
     pub(crate) listen: Vec<Listen>,
     pub(crate) allow_remote: bool,
+    /// Of UNIX sockets.
+    pub(crate) mode: Mode,
 }
 
 impl Default for Http {
@@ -51,7 +53,7 @@ impl Default for Fifo {
         Self {
             path: FifoPath(Some("mi.fifo".into())),
             reply_dir: "/tmp".into(),
-            mode: Mode(0o600),
+            mode: Mode::OWNER,
         }
     }
 }
@@ -61,6 +63,7 @@ impl Default for Datagram {
         Self {
             listen: vec![Listen::Unix("mi.sock".into())],
             allow_remote: false,
+            mode: Mode::OWNER,
         }
     }
 }
@@ -110,17 +113,22 @@ impl TryFrom<HttpTable> for Http {
 pub(super) struct DatagramTable {
     listen: Option<Vec<Listen>>,
     allow_remote: bool,
+    mode: Option<Mode>,
 }
 
 impl DatagramTable {
-    fn checked(self, default: Vec<Listen>) -> Result<(Vec<Listen>, bool), String> {
-        let listen = self.listen.unwrap_or(default);
-        for address in &listen {
+    fn checked(self, default: Datagram) -> Result<Datagram, String> {
+        let checked = Datagram {
+            listen: self.listen.unwrap_or(default.listen),
+            allow_remote: self.allow_remote,
+            mode: self.mode.unwrap_or(default.mode),
+        };
+        for address in &checked.listen {
             if let Listen::Udp(address) = address {
-                check_reach(*address, self.allow_remote)?;
+                check_reach(*address, checked.allow_remote)?;
             }
         }
-        Ok((listen, self.allow_remote))
+        Ok(checked)
     }
 }
 
@@ -128,11 +136,7 @@ impl TryFrom<DatagramTable> for Datagram {
     type Error = String;
 
     fn try_from(table: DatagramTable) -> Result<Self, String> {
-        let (listen, allow_remote) = table.checked(Self::default().listen)?;
-        Ok(Self {
-            listen,
-            allow_remote,
-        })
+        table.checked(Self::default())
     }
 }
 
@@ -140,11 +144,7 @@ impl TryFrom<DatagramTable> for super::Ingest {
     type Error = String;
 
     fn try_from(table: DatagramTable) -> Result<Self, String> {
-        let (listen, allow_remote) = table.checked(Self::default().listen)?;
-        Ok(Self {
-            listen,
-            allow_remote,
-        })
+        table.checked(Self::default().0).map(Self)
     }
 }
 
@@ -215,6 +215,11 @@ impl fmt::Display for FifoPath {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct Mode(pub(crate) u32);
+
+impl Mode {
+    /// For our own user only.
+    pub(super) const OWNER: Self = Self(0o600);
+}
 
 impl FromStr for Mode {
     type Err = String;

@@ -1,11 +1,12 @@
 //! The configuration: plain data with safe defaults, as it stands in the file.
 //!
 //! `load` reads a file and says what is wrong with it, `listen` holds the addresses, `limits` the
-//! sizes and times. Nothing here opens a socket or a file to write.
+//! sizes and times, `tcp` how streams behave. Nothing here opens a socket or a file to write.
 
 mod limits;
 mod listen;
 mod load;
+mod tcp;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ pub(crate) use self::listen::{Datagram, Fifo, Http, HttpListen, Listen, Network}
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::load::parse;
 pub(crate) use self::load::{likeliest, load, print};
+pub(crate) use self::tcp::Tcp;
 
 /// Everything the daemon can be told in its file. Keys left out keep their defaults, keys it does
 /// not know are refused.
@@ -29,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) events: Events,
     pub(crate) policy: Policy,
     pub(crate) limits: Limits,
+    pub(crate) tcp: Tcp,
     #[serde(deserialize_with = "placed")]
     pub(crate) subscribe: Vec<Subscribe>,
 }
@@ -45,17 +48,14 @@ pub(crate) struct Mi {
 /// Where events of a proxy are taken in.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "listen::DatagramTable")]
-pub(crate) struct Ingest {
-    pub(crate) listen: Vec<Listen>,
-    pub(crate) allow_remote: bool,
-}
+pub(crate) struct Ingest(pub(crate) Datagram);
 
 impl Default for Ingest {
     fn default() -> Self {
-        Self {
+        Self(Datagram {
             listen: vec![Listen::Unix("events.sock".into())],
-            allow_remote: false,
-        }
+            ..Datagram::default()
+        })
     }
 }
 

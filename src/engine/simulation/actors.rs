@@ -209,7 +209,7 @@ impl Simulation {
             }
             self.serve();
         }
-        self.core.close();
+        self.core.close(self.now(), &self.world);
         self.receive();
         for event in 0..EVENTS {
             self.raise(event, 1);

@@ -146,10 +146,11 @@ impl Simulation {
 /// The oracle's name for a record.
 fn key(event: usize, record: &Record) -> Key {
     let receiver = match &record.target {
-        Target::Shared(destination) => {
+        Target::Shared(destination, _) => {
             let (_, path) = destination.key.split_once(':').expect("a scheme");
             world::behind(path.as_ref())
         }
+        Target::Group(_) => panic!("no group subscribes here"),
         Target::V4 { .. } | Target::V6 { .. } => {
             world::at(record.target.address().expect("an address"))
         }

@@ -124,7 +124,7 @@ impl Simulation {
         let oracle = Oracle::new(config.subscriptions);
         let alarm = Alarm::Counter(Arc::clone(&wakes));
         let clock = Clock::told(Arc::clone(&now_ms));
-        let shared = Arc::new(Shared::new(config, alarm, clock));
+        let shared = Arc::new(Shared::new(config, alarm, clock, Arc::new(|_, _| {})));
         let core = Core::new(Arc::clone(&shared), &world);
         assert_eq!(core.is_ok(), world.net().families != [false, false]);
         let handle = Handle { shared };

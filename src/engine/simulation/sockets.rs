@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::faults::Call;
 use super::world::{self, Receiver, World};
-use crate::os::{Datagrams, Os, To};
+use crate::os::{Datagrams, Os, Stream, To, Upkeep};
 
 /// A UDP socket that is not connected.
 #[derive(Debug)]
@@ -77,6 +78,13 @@ impl Os for World {
             watched: false,
         }))
     }
+
+    /// Streams have a simulation of their own, beside their transport.
+    fn tcp_to(&self, _: SocketAddr, _: u32, _: &Upkeep) -> io::Result<Box<dyn Stream>> {
+        Err(Errno::AFNOSUPPORT.into())
+    }
+
+    fn look_up(&self, _: &Arc<str>, _: u16, _: u32) {}
 }
 
 impl Datagrams for Unconnected {

@@ -36,6 +36,7 @@ fn scene(engine: &Engine) -> (Serving, UdpSocket, Origin) {
         Arc::new(Counters::default()),
         (sender, inbox, waker),
         Duration::from_secs(30),
+        0,
     );
     (serving, client, Origin::Datagram { socket: 0, peer })
 }

@@ -64,6 +64,30 @@ fn unix_takes_and_answers_and_is_removed() {
 }
 
 #[test]
+fn the_mode_of_what_took_the_sockets_place_is_left_alone() {
+    let directory = TempDir::new();
+    let path = directory.file("socket");
+    let secret = directory.file("secret");
+    fs::write(&secret, "").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let _socket = UnixDatagram::bind(&path).unwrap();
+    let file = OwnFile::of(&path).unwrap();
+    restore_mode(&file, Mode::from_raw_mode(0o606)).unwrap();
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o606
+    );
+    fs::rename(&path, directory.file("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(&secret, &path).unwrap();
+    let refusal = restore_mode(&file, Mode::from_raw_mode(0o666)).unwrap_err();
+    assert!(refusal.contains("replaced"), "{refusal}");
+    assert_eq!(
+        fs::metadata(&secret).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+}
+
+#[test]
 fn the_mode_of_a_socket_is_what_was_asked_for_whatever_the_umask() {
     let directory = TempDir::new();
     let path = directory.file("socket");
