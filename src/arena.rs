@@ -16,12 +16,22 @@ const BLOCKS: usize = 16;
 const ROOM: usize = 2048;
 
 /// A thread's supply of payload memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Arena {
     block: BytesMut,
     resting: VecDeque<BytesMut>,
     /// Follows the largest payload seen, so that large ones do not grow a block each time.
     room: usize,
+}
+
+impl Default for Arena {
+    fn default() -> Self {
+        Self {
+            block: BytesMut::new(),
+            resting: VecDeque::new(),
+            room: ROOM,
+        }
+    }
 }
 
 impl Arena {
@@ -53,10 +63,7 @@ impl Arena {
     #[cold]
     #[inline(never)]
     fn turn(&mut self, used: BytesMut) -> BytesMut {
-        self.room = self.room.max(ROOM);
-        if used.capacity() > 0 || !self.resting.is_empty() {
-            self.resting.push_back(used);
-        }
+        self.resting.push_back(used);
         for _ in 0..self.resting.len() {
             let Some(mut block) = self.resting.pop_front() else {
                 break;

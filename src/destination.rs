@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::os::Os;
 use crate::stats::{Outcome, Page, Reason, Ticket};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::atomic::{AtomicI32, AtomicU8, AtomicU64};
@@ -68,8 +69,7 @@ pub(crate) struct Context<'a> {
     /// The time at the start of this turn, and the same in milliseconds of the engine's clock.
     pub(crate) now: Instant,
     pub(crate) now_ms: u64,
-    /// Where sockets are registered; the token is the destination's.
-    pub(crate) poll: &'a mio::Registry,
+    pub(crate) os: &'a dyn Os,
 }
 
 /// One event for one subscription.

@@ -57,6 +57,7 @@ pub mod transport;
 pub mod wire;
 
 mod destination;
+mod os;
 mod registry;
 mod sync;
 
@@ -85,3 +86,8 @@ pub use event::{EventName, Params, Value};
 pub use registry::{Expire, State, Subscription};
 pub use stats::{Drops, Reason, Stats};
 pub use transport::Occurrence;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -22,8 +22,12 @@ pub const LANE_EVENTS: usize = 4096;
 pub const ARENA_BLOCK_BYTES: usize = 64 * 1024;
 /// Subscriptions in one chunk of a subscriber table: what one change copies.
 pub const CHUNK_SUBSCRIPTIONS: usize = 256;
+/// Chunks in one block of the spine.
+pub const BLOCK_CHUNKS: usize = 32;
 /// Events the reactor takes from one lane before it looks at the next.
 pub const DRAIN_EVENTS: usize = 64;
+/// Matches the reactor serves (at least one event) before it looks at everything else again.
+pub const TURN_MATCHES: usize = 16 * 1024;
 /// Datagrams handed to the kernel in one `sendmmsg`.
 pub const SEND_BATCH: usize = 64;
 /// Lifetime of a subscription that names none, in seconds (OpenSIPS `DEFAULT_EXPIRE`).

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::outlets::Outlets;
 use super::shared::Raise;
 use crate::destination::{Context, Format, Parcel};
-use crate::limits::SEND_BATCH;
+use crate::limits::{SEND_BATCH, TURN_MATCHES};
 use crate::registry::{EventCell, Record, Registry, Table, Target};
 use crate::stats::{Page, Reason, Ticket};
 use crate::transport::udp::{Letter, Udp};
@@ -40,7 +40,7 @@ struct Run {
 /// The forms of one batch: made once an event and form, when the first subscriber wants it.
 struct Forms<'a> {
     batch: &'a [Raise],
-    texts: Vec<OnceCell<Bytes>>,
+    texts: SmallVec<[OnceCell<Bytes>; 1]>,
 }
 
 impl Forms<'_> {
@@ -64,21 +64,21 @@ fn as_text(payload: &Bytes) -> Bytes {
 }
 
 impl Fanout {
-    /// Sends the batch.
-    pub(super) fn run(&mut self, batch: &[Raise], registry: &Registry, cx: &Context<'_>) {
-        if batch.is_empty() {
-            return;
-        }
+    /// Sends the first events of the batch: as many as make one turn's work. Says how many.
+    pub(super) fn run(&mut self, batch: &[Raise], registry: &Registry, cx: &Context<'_>) -> usize {
         let runs = self.runs(batch, registry);
+        let Some(served) = runs.last().map(|run| run.items.end) else {
+            return 0;
+        };
         let forms = Forms {
-            batch,
-            texts: vec![OnceCell::new(); batch.len()],
+            batch: &batch[..served],
+            texts: smallvec![OnceCell::new(); served],
         };
         let mut letters: SmallVec<[Letter<'_>; SEND_BATCH]> = SmallVec::new();
         for run in &runs {
             let cell = &self.cells[run.event as usize];
             cell.totals.fanned_out.add(run.items.len() as u64);
-            for chunk in &run.table.chunks {
+            for chunk in run.table.chunks() {
                 for record in &chunk.records {
                     let subscription = Subscriber {
                         record,
@@ -99,6 +99,7 @@ impl Fanout {
         }
         self.udp.send(&letters, cx);
         self.outlets.flush(cx);
+        served
     }
 
     /// Does what is due.
@@ -133,16 +134,25 @@ impl Fanout {
         self.outlets.close(reason);
     }
 
+    /// The events of one turn, by kind, each matched against one table.
     fn runs(&mut self, batch: &[Raise], registry: &Registry) -> SmallVec<[Run; 8]> {
         let mut runs: SmallVec<[Run; 8]> = SmallVec::new();
+        let mut matches = 0;
         for (item, raise) in batch.iter().enumerate() {
+            if matches >= TURN_MATCHES {
+                break;
+            }
             match runs.last_mut() {
-                Some(run) if run.event == raise.event => run.items.end = item + 1,
+                Some(run) if run.event == raise.event => {
+                    run.items.end = item + 1;
+                    matches += run.table.subscriptions;
+                }
                 _ => {
                     if self.cells.len() <= raise.event as usize {
                         self.cells = registry.cells();
                     }
                     let table = self.cells[raise.event as usize].table.load();
+                    matches += table.subscriptions;
                     runs.push(Run {
                         items: item..item + 1,
                         event: raise.event,

@@ -2,6 +2,7 @@
 
 mod config;
 mod control;
+mod core;
 mod fanout;
 mod outlets;
 mod raise;
@@ -26,6 +27,9 @@ use crate::transport::{Policy, SocketError};
 use crate::wire::jsonrpc;
 use reactor::Reactor;
 use shared::Shared;
+
+/// No shutdown waits longer.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Owns the engine's threads. Shuts down and drains when dropped.
 #[derive(Debug)]
@@ -78,7 +82,7 @@ impl Engine {
 
     fn stop(&mut self, deadline: Duration) {
         let shared = &self.handle.shared;
-        let until = Instant::now() + deadline;
+        let until = Instant::now() + deadline.min(FOREVER);
         let until = *shared.drain_until.get_or_init(|| until);
         shared.parker.refuse();
         shared.registry.stop();
@@ -155,7 +159,7 @@ impl Handle {
     }
 
     /// Subscribes `socket` to the event, or renews the subscription it has. When this returns,
-    /// every raise that begins later reaches it.
+    /// every raise that begins later reaches it. An `expire` of 0 seconds ends it instead.
     ///
     /// A host name is looked up here and now, which can take up to
     /// [`RESOLVE_TIME`](crate::limits::RESOLVE_TIME).
@@ -177,18 +181,22 @@ impl Handle {
         &self,
         batch: impl IntoIterator<Item = (&'a str, &'a str, Expire)>,
     ) -> Vec<Result<(), SubscribeError>> {
+        let policy = self.shared.transports.policy();
+        let mut last: Option<(&str, u32)> = None;
         let mut changes = Vec::new();
         let mut results: Vec<Result<(), SubscribeError>> = batch
             .into_iter()
             .map(|(event, socket, expire)| {
-                changes.push(self.subscription(event, socket, expire)?);
+                let id = match last {
+                    Some((name, id)) if name == event => id,
+                    _ => self.cell(event)?.id,
+                };
+                last = Some((event, id));
+                changes.push(self.subscription(id, socket, expire, &policy)?);
                 Ok(())
             })
             .collect();
-        let changed = self
-            .shared
-            .registry
-            .apply(self.shared.clock.now_ms(), changes);
+        let changed = self.apply(changes);
         let accepted = results.iter_mut().filter(|result| result.is_ok());
         for (result, changed) in accepted.zip(changed) {
             if changed == Changed::Full {
@@ -204,16 +212,9 @@ impl Handle {
     /// When the event was not declared or the socket cannot be read.
     pub fn unsubscribe(&self, event: &str, socket: &str) -> Result<bool, SubscribeError> {
         let cell = self.cell(event)?;
-        let parsed = self.shared.transports.parse(socket)?;
-        let change = Change::Unsubscribe {
-            event: cell.id,
-            identity: parsed.identity(),
-        };
-        let changed = self
-            .shared
-            .registry
-            .apply(self.shared.clock.now_ms(), [change]);
-        self.shared.parker.notify();
+        let identity = self.shared.transports.parse(socket)?.into_identity();
+        let event = cell.id;
+        let changed = self.apply([Change::Unsubscribe { event, identity }]);
         Ok(changed == [Changed::Unsubscribed])
     }
 
@@ -305,15 +306,33 @@ impl Handle {
         cell.ok_or_else(|| SubscribeError::UnknownEvent(event.to_owned()))
     }
 
+    fn apply(&self, changes: impl IntoIterator<Item = Change>) -> Vec<Changed> {
+        let changed = self
+            .shared
+            .registry
+            .apply(self.shared.clock.now_ms(), changes);
+        if changed.contains(&Changed::Unsubscribed) {
+            // The reactor has to let go of it.
+            self.shared.parker.notify();
+        }
+        changed
+    }
+
     fn subscription(
         &self,
-        event: &str,
+        event: u32,
         socket: &str,
         expire: Expire,
-    ) -> Result<Change<'static>, SubscribeError> {
-        let event = self.cell(event)?.id;
+        policy: &Policy,
+    ) -> Result<Change, SubscribeError> {
         let parsed = self.shared.transports.parse(socket)?;
-        let socket = self.shared.transports.resolve(socket, parsed)?;
+        if expire == Expire::AfterSecs(0) {
+            return Ok(Change::Unsubscribe {
+                event,
+                identity: parsed.into_identity(),
+            });
+        }
+        let socket = self.shared.transports.resolve(socket, parsed, policy)?;
         Ok(Change::Subscribe {
             event,
             socket,

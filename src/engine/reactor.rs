@@ -1,4 +1,4 @@
-//! The reactor: drains the lanes, fans out, and sleeps when there is nothing to do.
+//! The reactor thread: turns its core while there is work, and sleeps when there is none.
 
 use std::io;
 use std::sync::Arc;
@@ -6,46 +6,28 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use super::fanout::Fanout;
-use super::outlets::Outlets;
-use super::shared::{Raise, Shared};
-use crate::destination::Context;
-use crate::lane::Consumer;
-use crate::limits::DRAIN_EVENTS;
-use crate::registry::Retirement;
-use crate::stats::Reason;
-use crate::transport::udp::Udp;
+use super::core::Core;
+use super::shared::Shared;
+use crate::transport::kernel::{Kernel, UDP};
 
-/// Tokens of what is not a destination; those count from 0.
+/// The token of a wake; destinations count from 0.
 pub(super) const WAKE: Token = Token(usize::MAX);
-const UDP: Token = Token(usize::MAX - 1);
 
 /// The thread that delivers.
 #[derive(Debug)]
 pub(super) struct Reactor {
-    shared: Arc<Shared>,
+    core: Core,
     poll: Poll,
-    lanes: Consumer<Raise>,
-    batch: Vec<Raise>,
-    fanout: Fanout,
-    /// Subscriptions that ended while events were under way to them.
-    retiring: Vec<Retirement>,
+    kernel: Kernel,
 }
 
 impl Reactor {
     pub(super) fn new(shared: Arc<Shared>, poll: Poll) -> io::Result<Self> {
-        let udp = Udp::open(poll.registry(), UDP)?;
+        let kernel = Kernel(poll.registry().try_clone()?);
         Ok(Self {
-            shared,
+            core: Core::new(shared, &kernel)?,
             poll,
-            lanes: Consumer::default(),
-            batch: Vec::with_capacity(DRAIN_EVENTS),
-            fanout: Fanout {
-                udp,
-                outlets: Outlets::default(),
-                cells: Arc::default(),
-            },
-            retiring: Vec::new(),
+            kernel,
         })
     }
 
@@ -54,56 +36,38 @@ impl Reactor {
         let mut events = Events::with_capacity(256);
         loop {
             let now = Instant::now();
-            let worked = self.turn(now);
-            if self.is_drained(now, worked) {
+            let worked = self.core.turn(now, &self.kernel);
+            if self.core.is_drained(now, worked) {
                 break;
             }
-            if let Err(error) = self.wait(&mut events, now, worked)
-                && error.kind() != io::ErrorKind::Interrupted
-            {
-                tracing::error!(%error, "the reactor cannot poll; it stops");
-                break;
+            events.clear();
+            match self.wait(&mut events, now, worked) {
+                Ok(()) => self.serve(&events),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::error!(%error, "the reactor cannot poll; it stops");
+                    break;
+                }
             }
-            self.serve(&events);
         }
-        self.close();
+        self.core.close();
     }
 
-    /// Does what there is to do; says whether there was anything.
-    fn turn(&mut self, now: Instant) -> bool {
-        self.let_go();
-        let reported = self.settle_reports();
-        let batch = &mut self.batch;
-        self.lanes
-            .drain(&self.shared.lanes, DRAIN_EVENTS, |raise| batch.push(raise));
-        let cx = context(&self.shared, &self.poll, now);
-        self.fanout.run(&self.batch, &self.shared.registry, &cx);
-        self.fanout.tick(&cx);
-        let drained = !self.batch.is_empty();
-        self.batch.clear();
-        drained || reported
-    }
-
-    /// Sleeps until there is something to do; only looks at the sockets if `worked`.
+    /// Sleeps until there is something to do. After work, only looks at the sockets, and only if
+    /// somebody waits for one.
     fn wait(&mut self, events: &mut Events, now: Instant, worked: bool) -> io::Result<()> {
-        events.clear();
         if worked {
-            // Not worth a system call unless somebody waits for a socket.
-            return match self.fanout.waiting() {
+            return match self.core.waiting() {
                 0 => Ok(()),
                 _ => self.poll.poll(events, Some(Duration::ZERO)),
             };
         }
-        let nap = self.shared.parker.prepare();
-        let idle = self.lanes.is_idle(&self.shared.lanes)
-            && self.shared.reports.is_empty()
-            && self.shared.registry.retirements.is_empty()
-            && (!self.shared.parker.is_refusing() || self.fanout.waiting() > 0);
-        if !idle {
+        let shared = Arc::clone(&self.core.shared);
+        let nap = shared.parker.prepare();
+        if !self.core.is_idle() {
             return Ok(());
         }
-        let until = self.shared.drain_until.get().copied();
-        let deadline = until.into_iter().chain(self.fanout.deadline()).min();
+        let deadline = self.core.deadline();
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(now));
         let polled = self.poll.poll(events, timeout);
         drop(nap);
@@ -115,95 +79,13 @@ impl Reactor {
         if events.is_empty() {
             return;
         }
-        let cx = context(&self.shared, &self.poll, Instant::now());
+        let now = Instant::now();
         for readiness in events {
             match readiness.token() {
                 WAKE => {}
-                UDP => self.fanout.udp.resume(&cx),
-                Token(id) => self.fanout.outlets.ready(id, &cx),
+                UDP => self.core.udp_ready(now, &self.kernel),
+                Token(id) => self.core.ready(id, now, &self.kernel),
             }
         }
-    }
-
-    /// Settles what workers report.
-    fn settle_reports(&mut self) -> bool {
-        let mut any = false;
-        while let Some(report) = self.shared.reports.pop() {
-            self.fanout.outlets.outcome(&report);
-            any = true;
-        }
-        any
-    }
-
-    /// Lets go of subscriptions that ended: their place may be used again when nothing is under
-    /// way to them.
-    fn let_go(&mut self) {
-        let Self {
-            shared,
-            fanout,
-            retiring,
-            ..
-        } = self;
-        while let Some(retirement) = shared.registry.retirements.pop() {
-            let (page, place) = (&retirement.page, retirement.index());
-            fanout.udp.cancel(page, place);
-            if let Some(destination) = &retirement.destination {
-                fanout.outlets.cancel(destination, page, place);
-                if retirement.last {
-                    fanout.outlets.abandon(destination);
-                }
-            }
-            retiring.push(retirement);
-        }
-        retiring.retain(|retirement| {
-            let tally = retirement.page.tally(retirement.index());
-            let busy = tally.in_flight() > 0;
-            if !busy {
-                tally.reset();
-                shared.registry.released.push(retirement.release());
-            }
-            busy
-        });
-        fanout.outlets.reap(|id| shared.registry.released.push(id));
-    }
-
-    /// Whether a shutdown was asked for and nothing is left to wait for.
-    fn is_drained(&self, now: Instant, worked: bool) -> bool {
-        if !self.shared.parker.is_refusing() {
-            return false;
-        }
-        let late = self
-            .shared
-            .drain_until
-            .get()
-            .is_some_and(|&until| until <= now);
-        late || (!worked
-            && self.fanout.waiting() == 0
-            && self.lanes.is_idle(&self.shared.lanes)
-            && self.shared.reports.is_empty())
-    }
-
-    /// Counts everything that is left as dropped.
-    fn close(mut self) {
-        self.shared.parker.close();
-        self.settle_reports();
-        let cells = self.shared.registry.cells();
-        let count = |raise: Raise| {
-            cells[raise.event as usize]
-                .totals
-                .dropped_before
-                .add(Reason::Shutdown, 1);
-        };
-        while self.lanes.drain(&self.shared.lanes, DRAIN_EVENTS, count) > 0 {}
-        self.fanout.close(Reason::Shutdown);
-        self.let_go();
-    }
-}
-
-fn context<'a>(shared: &Shared, poll: &'a Poll, now: Instant) -> Context<'a> {
-    Context {
-        now,
-        now_ms: shared.clock.at_ms(now),
-        poll: poll.registry(),
     }
 }

@@ -72,7 +72,7 @@ struct Lodging {
 
 /// A change of the subscriptions of one event.
 #[derive(Debug)]
-pub(crate) enum Change<'a> {
+pub(crate) enum Change {
     Subscribe {
         event: u32,
         socket: Socket,
@@ -80,7 +80,7 @@ pub(crate) enum Change<'a> {
     },
     Unsubscribe {
         event: u32,
-        identity: Identity<'a>,
+        identity: Identity,
     },
 }
 
@@ -188,10 +188,10 @@ impl Registry {
 
     /// Carries out the changes and publishes them together: when this returns, every raise that
     /// begins later meets them.
-    pub(crate) fn apply<'a>(
+    pub(crate) fn apply(
         &self,
         now_ms: u64,
-        changes: impl IntoIterator<Item = Change<'a>>,
+        changes: impl IntoIterator<Item = Change>,
     ) -> Vec<Changed> {
         let mut book = self.lock();
         book.take_back(&self.released);
@@ -332,12 +332,7 @@ impl Registry {
 }
 
 impl Book {
-    fn change(
-        &mut self,
-        now_ms: u64,
-        change: Change<'_>,
-        leavers: &mut Vec<Retirement>,
-    ) -> Changed {
+    fn change(&mut self, now_ms: u64, change: Change, leavers: &mut Vec<Retirement>) -> Changed {
         match change {
             Change::Subscribe {
                 event,
@@ -345,7 +340,7 @@ impl Book {
                 expire,
             } => self.subscribe(event, socket, lifetime(now_ms, expire)),
             Change::Unsubscribe { event, identity } => {
-                match self.shelves[event as usize].find(identity) {
+                match self.shelves[event as usize].find(&identity) {
                     Some(place) => {
                         self.remove(event, place, leavers);
                         Changed::Unsubscribed
@@ -363,12 +358,12 @@ impl Book {
             name,
         } = socket;
         let shelf = &mut self.shelves[event as usize];
-        let known = match (&name, &route) {
-            (Some(name), _) => shelf.find(Identity::Name(&name.identity)),
-            (None, Route::Udp(address)) => shelf.find(Identity::Address(*address, format)),
-            (None, Route::Shared { .. }) => None,
+        let identity = match (&name, &route) {
+            (Some(name), _) => Identity::Name(name.identity.clone()),
+            (None, Route::Udp(address)) => Identity::Address(*address, format),
+            (None, Route::Shared { key, .. }) => Identity::Name(key.clone()),
         };
-        if let Some(place) = known {
+        if let Some(place) = shelf.find(&identity) {
             shelf.renew(place, slice, secs);
             if let Route::Udp(address) = route {
                 shelf.redirect(place, address.into());

@@ -2,7 +2,8 @@
 //!
 //! Each event has its own table, in two levels: a spine of chunks, a chunk of up to
 //! [`CHUNK_SUBSCRIPTIONS`](crate::limits::CHUNK_SUBSCRIPTIONS) records side by side. One change
-//! copies one chunk and the spine; a plain UDP subscription is one record and nothing else.
+//! copies one chunk and a part of the spine; a plain UDP subscription is one record and nothing
+//! else.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
@@ -59,7 +60,19 @@ impl EventCell {
 /// All subscriptions of one event at one time.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    pub(crate) chunks: Vec<Arc<Chunk>>,
+    pub(super) blocks: Vec<Arc<Block>>,
+    pub(crate) subscriptions: usize,
+}
+
+/// Some chunks in a row. The spine is made of these, so that a change of one chunk among
+/// thousands copies a few dozen pointers, not thousands.
+pub(super) type Block = Vec<Arc<Chunk>>;
+
+impl Table {
+    /// Its chunks, in order.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &Arc<Chunk>> {
+        self.blocks.iter().flat_map(|block| block.iter())
+    }
 }
 
 /// Some subscriptions of one event, side by side.

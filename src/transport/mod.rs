@@ -8,6 +8,7 @@
 
 mod backlog;
 mod datagram;
+pub(crate) mod kernel;
 mod policy;
 mod resolve;
 pub(crate) mod route;
@@ -106,13 +107,17 @@ impl Transports {
 
     /// Looks up the host, if there is one, and asks the policy. May wait for a name server, up to
     /// [`RESOLVE_TIME`](crate::limits::RESOLVE_TIME).
-    pub(crate) fn resolve(&self, text: &str, parsed: Parsed) -> Result<Socket, SocketError> {
+    pub(crate) fn resolve(
+        &self,
+        text: &str,
+        parsed: Parsed,
+        policy: &Policy,
+    ) -> Result<Socket, SocketError> {
         let Parsed {
             place,
             format,
             name,
         } = parsed;
-        let policy = Arc::clone(&self.policy.read().expect("no panic under this lock"));
         let refuse = |problem| SocketError::new(text, problem);
         let route = match place {
             Place::Address(address) => {
@@ -134,6 +139,10 @@ impl Transports {
             format,
             name,
         })
+    }
+
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read().expect("no panic under this lock"))
     }
 
     pub(crate) fn set_policy(&self, policy: Policy) {

@@ -63,11 +63,11 @@ pub(super) enum Place {
 
 impl Parsed {
     /// What makes it the same as another.
-    pub(crate) fn identity(&self) -> Identity<'_> {
-        match (&self.name, &self.place) {
-            (Some(name), _) => Identity::Name(&name.identity),
-            (None, Place::Address(address)) => Identity::Address(*address, self.format),
-            (None, Place::Host { host, .. }) => Identity::Name(host),
+    pub(crate) fn into_identity(self) -> Identity {
+        match (self.name, self.place) {
+            (Some(name), _) => Identity::Name(name.identity),
+            (None, Place::Address(address)) => Identity::Address(address, self.format),
+            (None, Place::Host { host, .. }) => Identity::Name(host.into()),
             (None, Place::Shared { key, .. }) => Identity::Name(key),
         }
     }
@@ -80,7 +80,10 @@ impl Parsed {
 
 /// Takes `?format=…` from the end. Any other `?` is the transport's own.
 pub(super) fn split_format(text: &str) -> Result<(&str, Format), String> {
-    let Some((rest, format)) = text.rsplit_once("?format=") else {
+    let option = memchr::memrchr(b'?', text.as_bytes()).map(|mark| text.split_at(mark));
+    let Some((rest, format)) =
+        option.and_then(|(rest, option)| Some((rest, option.strip_prefix("?format=")?)))
+    else {
         return Ok((text, Format::Json));
     };
     match format {

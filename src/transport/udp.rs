@@ -8,25 +8,22 @@
 //! At most once: a datagram counts as delivered when the kernel took it.
 
 use std::collections::HashMap;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mio::net::UdpSocket;
-use mio::{Interest, Token};
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
 use rustix::io::Errno;
 use smallvec::SmallVec;
 
 use super::backlog::Backlog;
-use super::datagram::{self, To};
+use super::datagram;
 use super::socket::{Parsed, Place, host_and_port, split_format};
 use super::{Transports, socket};
 use crate::destination::{Context, Name, Parcel};
 use crate::limits::{SEND_BATCH, UDP_PAYLOAD_BYTES};
+use crate::os::{Datagrams, Os, To};
 use crate::stats::{self, Outcome, Page, Reason, Ticket, Totals};
 
 /// Datagrams in a row to one destination from which a socket of its own pays.
@@ -42,8 +39,6 @@ const CONNECTED: usize = 64;
 const STALLED: usize = 4096;
 const STALLED_WAIT: Duration = Duration::from_secs(1);
 const STALLED_RETRY: Duration = Duration::from_millis(1);
-/// Asked of the kernel for each socket, in bytes.
-const SEND_BUFFER: usize = 4 << 20;
 
 /// Reads what follows `udp:`.
 pub(super) fn parse(_: &Transports, rest: &str) -> Result<Parsed, String> {
@@ -93,9 +88,9 @@ impl Letter<'_> {
 /// Sends for all UDP subscriptions.
 #[derive(Debug)]
 pub(crate) struct Udp {
-    v4: Option<UdpSocket>,
-    v6: Option<UdpSocket>,
-    connected: HashMap<SocketAddr, UdpSocket>,
+    v4: Option<Box<dyn Datagrams>>,
+    v6: Option<Box<dyn Datagrams>>,
+    connected: HashMap<SocketAddr, Box<dyn Datagrams>>,
     /// Whether this kernel cuts buffers.
     segments: bool,
     /// What the kernel had no room for. While anything waits here, all else waits behind it.
@@ -105,28 +100,23 @@ pub(crate) struct Udp {
 }
 
 impl Udp {
-    /// Opens the sockets; `token` is theirs.
-    pub(crate) fn open(poll: &mio::Registry, token: Token) -> io::Result<Self> {
-        let v4 = UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+    /// Opens the unconnected sockets.
+    pub(crate) fn open(os: &dyn Os) -> io::Result<Self> {
+        let v4 = os.udp((Ipv4Addr::UNSPECIFIED, 0).into());
         // A host without IPv6 is no reason not to start.
-        let v6 = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
+        let v6 = os.udp((Ipv6Addr::UNSPECIFIED, 0).into());
         let (v4, v6) = match (v4, v6) {
             (Err(error), Err(_)) => return Err(error),
             (v4, v6) => (v4.ok(), v6.ok()),
         };
-        let mut udp = Self {
+        Ok(Self {
             v4,
             v6,
             connected: HashMap::new(),
             segments: true,
             stalled: Backlog::new(STALLED, STALLED_WAIT),
             retry_at: None,
-        };
-        for socket in [&mut udp.v4, &mut udp.v6].into_iter().flatten() {
-            datagram::widen(socket, SEND_BUFFER);
-            poll.register(socket, token, Interest::WRITABLE)?;
-        }
-        Ok(udp)
+        })
     }
 
     /// Sends the letters in order, and counts each.
@@ -141,7 +131,7 @@ impl Udp {
             } else {
                 let run = run_length(rest);
                 if run >= RUN {
-                    self.send_run(&rest[..run])
+                    self.send_run(&rest[..run], cx)
                 } else {
                     self.send_mixed(rest)
                 }
@@ -191,7 +181,7 @@ impl Udp {
         }
         let v6 = batch.first().is_some_and(|(first, _)| first.is_ipv6());
         match self.unconnected(v6) {
-            Some(socket) => datagram::send(socket, &batch),
+            Some(socket) => socket.send(&batch),
             None => Err(Errno::NETUNREACH.into()),
         }
     }
@@ -213,11 +203,11 @@ impl Udp {
         self.stalled.clear(reason);
     }
 
-    fn unconnected(&self, v6: bool) -> Option<&UdpSocket> {
+    fn unconnected(&self, v6: bool) -> Option<&dyn Datagrams> {
         if v6 {
-            self.v6.as_ref()
+            self.v6.as_deref()
         } else {
-            self.v4.as_ref()
+            self.v4.as_deref()
         }
     }
 
@@ -259,21 +249,21 @@ impl Udp {
             }
             batch.push((To::Address(letter.to), letter.payload));
         }
-        count(letters, datagram::send(socket, &batch))
+        count(letters, socket.send(&batch))
     }
 
     /// Sends a run to one destination through a socket connected to it.
-    fn send_run(&mut self, run: &[Letter<'_>]) -> usize {
+    fn send_run(&mut self, run: &[Letter<'_>], cx: &Context<'_>) -> usize {
         let to = run[0].to;
-        if !self.connect(to) {
+        if !self.connect(to, cx) {
             return self.send_mixed(&run[..run.len().min(RUN - 1)]);
         }
         let socket = &self.connected[&to];
         let sent = match equal_sizes(run) {
-            equal if self.segments && equal >= RUN => match send_segments(socket, &run[..equal]) {
+            equal if self.segments && equal >= RUN => match send_cut(&**socket, &run[..equal]) {
                 Err(error) if datagram::cannot_cut(&error) => {
                     self.segments = false;
-                    return self.send_run(run);
+                    return self.send_run(run, cx);
                 }
                 sent => sent,
             },
@@ -283,16 +273,15 @@ impl Udp {
                     .take(SEND_BATCH)
                     .map(|letter| (To::Connected, letter.payload))
                     .collect();
-                datagram::send(socket, &batch)
+                socket.send(&batch)
             }
         };
         match sent {
             // What was sent before was refused; the kernel tells it at the next send, of which it
             // takes nothing. The receiver may be back: try once more.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => count(
-                run,
-                datagram::send(socket, &[(To::Connected, run[0].payload)]),
-            ),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                count(run, socket.send(&[(To::Connected, run[0].payload)]))
+            }
             Err(error) if !datagram::is_full(&error) => {
                 self.connected.remove(&to);
                 count(run, Err(error))
@@ -302,7 +291,7 @@ impl Udp {
     }
 
     /// Makes sure that there is a socket connected to that address.
-    fn connect(&mut self, to: SocketAddr) -> bool {
+    fn connect(&mut self, to: SocketAddr, cx: &Context<'_>) -> bool {
         if self.connected.contains_key(&to) {
             return true;
         }
@@ -310,18 +299,13 @@ impl Udp {
             // All are as good as any: the hot ones come back at once.
             self.connected.clear();
         }
-        let any: SocketAddr = match to {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        let connected = UdpSocket::bind(any).and_then(|socket| {
-            datagram::widen(&socket, SEND_BUFFER);
-            socket.connect(to)?;
-            Ok(socket)
-        });
-        connected
-            .map(|socket| self.connected.insert(to, socket))
-            .is_ok()
+        match cx.os.udp_to(to) {
+            Ok(socket) => {
+                self.connected.insert(to, socket);
+                true
+            }
+            Err(_) => false,
+        }
     }
 }
 
@@ -364,14 +348,8 @@ fn equal_sizes(run: &[Letter<'_>]) -> usize {
 }
 
 /// Sends letters of one size as one buffer; all or none.
-fn send_segments(socket: &UdpSocket, run: &[Letter<'_>]) -> io::Result<usize> {
-    let size = run[0].payload.len() as u16;
-    let slices: SmallVec<[IoSlice<'_>; SEGMENTS]> = run
-        .iter()
-        .map(|letter| IoSlice::new(letter.payload))
-        .collect();
-    let control = [ControlMessage::UdpGsoSegments(&size)];
-    let flags = MsgFlags::empty();
-    sendmsg::<SockaddrStorage>(socket.as_raw_fd(), &slices, &control, flags, None)?;
+fn send_cut(socket: &dyn Datagrams, run: &[Letter<'_>]) -> io::Result<usize> {
+    let payloads: SmallVec<[&Bytes; SEGMENTS]> = run.iter().map(|letter| letter.payload).collect();
+    socket.send_cut(&payloads)?;
     Ok(run.len())
 }

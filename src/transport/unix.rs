@@ -9,30 +9,26 @@
 //! At most once: a datagram counts as delivered when it lies in the receiver's queue.
 
 use std::io;
-use std::os::unix::net::UnixDatagram as StdDatagram;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mio::net::UnixDatagram;
-use mio::{Interest, Token};
 use smallvec::SmallVec;
 
 use super::backlog::Backlog;
-use super::datagram::{self, To};
+use super::datagram;
 use super::socket::{Parsed, Place, format_suffix, split_format};
 use super::{Settings, Transports};
 use crate::destination::{Context, Destination, Endpoint, Name, Outlet, Parcel};
 use crate::limits::{SEND_BATCH, UNIX_PATH_BYTES};
+use crate::os::{Datagrams, To};
 use crate::stats::{Outcome, Page, Reason};
 
 /// How long a receiver that is gone is left alone: doubled at each failure. Trying costs a few
 /// microseconds and stays on this machine, so the longest is short.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(2);
-/// Asked of the kernel for each socket, in bytes: it limits the size of one datagram.
-const SEND_BUFFER: usize = 512 * 1024;
 
 /// Reads what follows `unix:`.
 pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, String> {
@@ -120,7 +116,7 @@ struct Receiver {
 #[derive(Debug)]
 enum Link {
     Closed,
-    Connected(UnixDatagram),
+    Connected(Box<dyn Datagrams>),
     /// Left alone until then, for this outcome.
     Down(Instant, Outcome),
 }
@@ -239,23 +235,14 @@ impl Receiver {
 
     fn send_connected(&self, batch: &[(To, &Bytes)]) -> io::Result<usize> {
         match &self.link {
-            Link::Connected(socket) => datagram::send(socket, batch),
+            Link::Connected(socket) => socket.send(batch),
             Link::Closed | Link::Down(..) => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
     /// Connects anew; on failure the receiver is down for a while.
     fn connect(&mut self, cx: &Context<'_>) -> io::Result<()> {
-        let token = Token(self.destination.id as usize);
-        let connected = StdDatagram::unbound().and_then(|socket| {
-            socket.set_nonblocking(true)?;
-            socket.connect(&self.path)?;
-            datagram::widen(&socket, SEND_BUFFER);
-            let mut socket = UnixDatagram::from_std(socket);
-            cx.poll.register(&mut socket, token, Interest::WRITABLE)?;
-            Ok(socket)
-        });
-        match connected {
+        match cx.os.unix_to(&self.path, self.destination.id) {
             Ok(socket) => {
                 self.link = Link::Connected(socket);
                 self.retry_in = RETRY_MIN;

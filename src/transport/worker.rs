@@ -13,6 +13,8 @@ use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use crossbeam::queue::SegQueue;
 
 use crate::stats::{Outcome, Reason};
+use crate::sync::atomic::AtomicBool;
+use crate::sync::atomic::Ordering::Relaxed;
 
 /// Jobs one worker can have waiting.
 pub(crate) const QUEUE: usize = 4096;
@@ -74,6 +76,7 @@ pub(crate) struct Job {
 pub(crate) struct Pool {
     workers: Vec<Worker>,
     done: Receiver<()>,
+    stopping: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -86,20 +89,26 @@ impl Pool {
     /// Starts `count` threads of that name.
     pub(crate) fn start(name: &str, count: usize, reports: &Arc<Reports>) -> std::io::Result<Self> {
         let (finished, done) = bounded(count);
+        let stopping = Arc::new(AtomicBool::new(false));
         let mut workers = Vec::with_capacity(count);
         for number in 0..count {
             let (jobs, queue) = bounded(QUEUE);
             let (reports, finished) = (Arc::clone(reports), finished.clone());
+            let stopping = Arc::clone(&stopping);
             let thread = thread::Builder::new()
                 .name(format!("{name}-{number}"))
                 .spawn(move || {
-                    work(&queue, &reports);
+                    work(&queue, &reports, &stopping);
                     // The pool may have given up waiting.
-                    drop(finished.send(()));
+                    finished.send(()).ok();
                 })?;
             workers.push(Worker { jobs, thread });
         }
-        Ok(Self { workers, done })
+        Ok(Self {
+            workers,
+            done,
+            stopping,
+        })
     }
 
     /// The queue of one worker: the same for the same number.
@@ -107,8 +116,10 @@ impl Pool {
         self.workers[number % self.workers.len()].jobs.clone()
     }
 
-    /// Joins the threads. One that is still busy at the deadline is left behind.
+    /// Joins the threads; jobs that have not begun are forgotten. A thread that is still busy at
+    /// the deadline is left behind.
     pub(crate) fn stop(self, deadline: Instant) {
+        self.stopping.store(true, Relaxed);
         let (senders, threads): (Vec<_>, Vec<_>) = self
             .workers
             .into_iter()
@@ -135,13 +146,16 @@ pub(crate) fn submit(queue: &Sender<Job>, job: Job) -> Result<(), Reason> {
     })
 }
 
-fn work(queue: &Receiver<Job>, reports: &Reports) {
+fn work(queue: &Receiver<Job>, reports: &Reports, stopping: &AtomicBool) {
     for Job {
         destination,
         sequence,
         run,
     } in queue
     {
+        if stopping.load(Relaxed) {
+            continue;
+        }
         let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
             tracing::error!("a handler panicked; its event counts as dropped");
             Outcome::Dropped(Reason::Other, 0)
