@@ -1,21 +1,30 @@
 //! The engine: owns the threads, hands out [`Event`]s, keeps the subscriptions.
 
+mod announce;
 mod config;
 mod control;
 mod core;
 mod fanout;
+mod forms;
+mod groups;
 mod outlets;
 mod raise;
 mod reactor;
 mod shared;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod simulation;
+#[cfg(any(test, fuzzing))]
+mod still;
 
 pub use config::Config;
 pub use raise::{Event, Raised};
+#[cfg(any(test, fuzzing))]
+pub(crate) use still::Still;
 
 use std::fmt;
 use std::io;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,12 +32,12 @@ use crate::event::EventName;
 use crate::registry::{Change, Changed, EventCell, Expire, Subscription};
 use crate::stats::Stats;
 use crate::transport::route::Occurrence;
-use crate::transport::{Policy, SocketError};
+use crate::transport::{Policy, RotateError, SocketError};
 use crate::wire::jsonrpc;
 use reactor::Reactor;
-use shared::Shared;
+use shared::{Alarm, Clock, Shared};
 
-/// No shutdown waits longer.
+/// Nothing waits longer: an `Instant` cannot hold every `Duration`.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Owns the engine's threads. Shuts down and drains when dropped.
@@ -47,7 +56,10 @@ impl Engine {
         let poll = mio::Poll::new().map_err(|error| StartError::new("an epoll", error))?;
         let waker = mio::Waker::new(poll.registry(), reactor::WAKE)
             .map_err(|error| StartError::new("an eventfd", error))?;
-        let shared = Arc::new(Shared::new(config, waker));
+        let shared = Arc::new_cyclic(|shared| {
+            let announce = announce::announcer(Weak::clone(shared));
+            Shared::new(config, Alarm::Eventfd(waker), Clock::start(), announce)
+        });
         let reactor = Reactor::new(Arc::clone(&shared), poll)
             .map_err(|error| StartError::new("a UDP socket", error))?;
         let mut engine = Self {
@@ -93,6 +105,7 @@ impl Engine {
         }
         // The reactor has settled what the workers still have: they need no more time than that.
         shared.transports.routes.stop(until);
+        shared.transports.threads.stop(until);
     }
 }
 
@@ -192,11 +205,15 @@ impl Handle {
                     _ => self.cell(event)?.id,
                 };
                 last = Some((event, id));
-                changes.push(self.subscription(id, socket, expire, &policy)?);
+                changes.push(self.change(id, socket, expire, &policy)?);
                 Ok(())
             })
             .collect();
         let changed = self.apply(changes);
+        if !Arc::ptr_eq(&policy, &self.shared.transports.policy()) {
+            // It was replaced meanwhile, and who replaced it may have looked before we were there.
+            self.enforce_policy();
+        }
         let accepted = results.iter_mut().filter(|result| result.is_ok());
         for (result, changed) in accepted.zip(changed) {
             if changed == Changed::Full {
@@ -204,6 +221,24 @@ impl Handle {
             }
         }
         results
+    }
+
+    /// Subscribes to an event that is declared only if the socket can be used.
+    pub(crate) fn subscribe_declaring(
+        &self,
+        event: &str,
+        socket: &str,
+        expire: Expire,
+    ) -> Result<(), SubscribeError> {
+        let transports = &self.shared.transports;
+        let parsed = transports.parse(socket)?;
+        EventName::new(event).map_err(DeclareError::from)?;
+        if expire == Expire::AfterSecs(0) {
+            return Ok(());
+        }
+        transports.resolve(socket, parsed, &transports.policy())?;
+        self.declare(event)?;
+        self.subscribe(event, socket, expire)
     }
 
     /// Ends a subscription at once; `false` if there was none. What waits for it is dropped.
@@ -230,7 +265,11 @@ impl Handle {
     ) -> Result<(), SubscribeError> {
         self.cell(event)?;
         self.route(event, handler)?;
-        self.subscribe(event, &format!("route:{event}"), Expire::Never)
+        let subscribed = self.subscribe(event, &format!("route:{event}"), Expire::Never);
+        if subscribed.is_err() {
+            self.shared.transports.routes.undefine(event);
+        }
+        subscribed
     }
 
     /// Names a handler, so that `route:<name>` can be subscribed to any event.
@@ -252,13 +291,16 @@ impl Handle {
         defined.map_err(|problem| refuse(problem).into())
     }
 
-    /// Whether a socket string can be read. `Ok(true)` if a name server must be asked before it
-    /// can be subscribed.
+    /// Whether a socket string can be subscribed, as far as that can be told without asking a
+    /// name server or a disk. `Ok(true)` if one must be asked, so that it may take a while.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read, or the policy forbids its address.
     pub fn check_socket(&self, socket: &str) -> Result<bool, SocketError> {
-        Ok(self.shared.transports.parse(socket)?.needs_lookup())
+        let transports = &self.shared.transports;
+        let parsed = transports.parse(socket)?;
+        transports.check(socket, &parsed, &transports.policy())?;
+        Ok(parsed.may_wait())
     }
 
     /// The subscriptions of one event, newest first; of all events if `event` is `None`. None of
@@ -270,6 +312,14 @@ impl Handle {
             Some(None) => return Vec::new(),
         };
         self.shared.registry.list(self.shared.clock.now_ms(), id)
+    }
+
+    /// The subscription of that socket to that event, if there is one.
+    pub fn subscription(&self, event: &str, socket: &str) -> Option<Subscription> {
+        let event = self.shared.registry.find(event)?.id;
+        let identity = self.shared.transports.parse(socket).ok()?.into_identity();
+        let now_ms = self.shared.clock.now_ms();
+        self.shared.registry.get(now_ms, event, &identity)
     }
 
     /// The counters of all events together.
@@ -287,9 +337,42 @@ impl Handle {
         Some(self.shared.registry.find(event)?.totals.read())
     }
 
-    /// Replaces the destination policy, for every subscription made from now on.
+    /// Rotates a file that `flatstore:` subscriptions write: closes it, and opens its successor,
+    /// which has another name if the suffix says so. For who has renamed the file.
+    ///
+    /// Waits until the successor is written to; up to a second, if the disk holds the file.
+    ///
+    /// # Errors
+    /// When nobody has subscribed the file, or the successor cannot be opened.
+    pub fn rotate_flatstore(&self, path: &str) -> Result<(), RotateError> {
+        self.shared.transports.files.rotate(path)
+    }
+
+    /// Replaces the destination policy, for every subscription made from now on. Transports that
+    /// connect or open files ask it again each time.
     pub fn set_policy(&self, policy: Policy) {
         self.shared.transports.set_policy(policy);
+    }
+
+    /// Ends the subscriptions to addresses that the policy forbids by now; returns those. What a
+    /// name server told is asked about when it is next used.
+    pub fn enforce_policy(&self) -> Vec<Subscription> {
+        let policy = self.shared.transports.policy();
+        let now_ms = self.shared.clock.now_ms();
+        let allowed = |address| policy.check(address).is_ok();
+        let ended = self.shared.registry.end_forbidden(now_ms, allowed);
+        self.shared.parker.notify();
+        ended
+    }
+
+    /// Refuses these sockets of ours as destinations: what they receive is raised.
+    pub(crate) fn take_in(&self, sockets: &[String]) {
+        self.shared.transports.take_in(sockets);
+    }
+
+    /// They are closed.
+    pub(crate) fn take_in_no_more(&self, sockets: &[String]) {
+        self.shared.transports.take_in_no_more(sockets);
     }
 
     /// Whether this thread's lane takes another event: for sources that can wait.
@@ -318,7 +401,7 @@ impl Handle {
         changed
     }
 
-    fn subscription(
+    fn change(
         &self,
         event: u32,
         socket: &str,
@@ -374,6 +457,9 @@ pub enum SubscribeError {
     /// No event of that name was declared.
     #[error("unknown event {0:?}")]
     UnknownEvent(String),
+    /// The event, unknown so far, cannot be declared.
+    #[error(transparent)]
+    Declare(#[from] DeclareError),
     /// The socket string cannot be used; the text says what is wrong and what would be right.
     #[error(transparent)]
     Socket(#[from] SocketError),

@@ -8,7 +8,7 @@ use mio::{Events, Poll, Token};
 
 use super::core::Core;
 use super::shared::Shared;
-use crate::transport::kernel::{Kernel, UDP};
+use crate::transport::kernel::Kernel;
 
 /// The token of a wake; destinations count from 0.
 pub(super) const WAKE: Token = Token(usize::MAX);
@@ -19,15 +19,23 @@ pub(super) struct Reactor {
     core: Core,
     poll: Poll,
     kernel: Kernel,
+    /// Turns since the sockets were last looked at.
+    turns: u32,
 }
+
+/// Turns after which they are, however much else there is to do: a receiver may have gone, or
+/// have said something.
+const TURNS: u32 = 64;
 
 impl Reactor {
     pub(super) fn new(shared: Arc<Shared>, poll: Poll) -> io::Result<Self> {
-        let kernel = Kernel(poll.registry().try_clone()?);
+        let registry = Arc::new(poll.registry().try_clone()?);
+        let kernel = Kernel::new(registry, Arc::clone(&shared.answers));
         Ok(Self {
             core: Core::new(shared, &kernel)?,
             poll,
             kernel,
+            turns: 0,
         })
     }
 
@@ -50,18 +58,21 @@ impl Reactor {
                 }
             }
         }
-        self.core.close();
+        self.core.close(Instant::now(), &self.kernel);
     }
 
-    /// Sleeps until there is something to do. After work, only looks at the sockets, and only if
-    /// somebody waits for one.
+    /// Sleeps until there is something to do. After work, only looks at the sockets, if somebody
+    /// waits for one or nobody has looked for long.
     fn wait(&mut self, events: &mut Events, now: Instant, worked: bool) -> io::Result<()> {
         if worked {
-            return match self.core.waiting() {
-                0 => Ok(()),
-                _ => self.poll.poll(events, Some(Duration::ZERO)),
-            };
+            self.turns += 1;
+            if self.core.waiting() == 0 && self.turns < TURNS {
+                return Ok(());
+            }
+            self.turns = 0;
+            return self.poll.poll(events, Some(Duration::ZERO));
         }
+        self.turns = 0;
         let shared = Arc::clone(&self.core.shared);
         let nap = shared.parker.prepare();
         if !self.core.is_idle() {
@@ -83,7 +94,6 @@ impl Reactor {
         for readiness in events {
             match readiness.token() {
                 WAKE => {}
-                UDP => self.core.udp_ready(now, &self.kernel),
                 Token(id) => self.core.ready(id, now, &self.kernel),
             }
         }

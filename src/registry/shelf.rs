@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::slice::NEVER;
 use super::table::{Block, Chunk, EventCell, Record, Table, Target};
-use crate::destination::{Destination, Format, Name};
+use crate::destination::{Format, Manner, Name};
 use crate::limits::{BLOCK_CHUNKS, CHUNK_SUBSCRIPTIONS};
 use crate::snapshot::Retired;
 use crate::stats::Page;
@@ -47,9 +48,6 @@ pub(super) struct Entry {
 
 const _: () = assert!(size_of::<Entry>() <= 28);
 
-/// The slice of a subscription that never ends.
-pub(super) const NEVER: u32 = u32::MAX;
-
 const VACANT: Entry = Entry {
     serial: [0; 2],
     slice: NEVER,
@@ -70,6 +68,7 @@ impl Entry {
 pub(super) struct Newcomer {
     pub(super) target: Target,
     pub(super) format: Format,
+    pub(super) manner: Manner,
     pub(super) name: Option<Name>,
     pub(super) serial: u64,
     pub(super) slice: u32,
@@ -81,7 +80,7 @@ pub(super) struct Newcomer {
 pub(super) struct Leaver {
     pub(super) place: Place,
     pub(super) page: Arc<Page>,
-    pub(super) destination: Option<Arc<Destination>>,
+    pub(super) target: Target,
 }
 
 /// All subscriptions of one event, as their writer sees them.
@@ -164,6 +163,7 @@ impl Shelf {
             target: newcomer.target,
             place: index,
             format: newcomer.format,
+            manner: newcomer.manner,
             named: newcomer.name.is_some(),
         });
         if let Some(name) = newcomer.name {
@@ -233,14 +233,10 @@ impl Shelf {
             self.entries[number][usize::from(moved)].position = position;
         }
         self.changed = true;
-        let destination = match record.target {
-            Target::Shared(destination) => Some(destination),
-            Target::V4 { .. } | Target::V6 { .. } => None,
-        };
         Leaver {
             place,
             page,
-            destination,
+            target: record.target,
         }
     }
 

@@ -125,6 +125,15 @@ impl Routes {
         Ok(())
     }
 
+    /// Takes the handler away again.
+    pub(crate) fn undefine(&self, name: &str) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let handler = state.routes.remove(name);
+        drop(state);
+        // What a handler does when it is dropped is not done under the lock.
+        drop(handler);
+    }
+
     /// Ends the threads.
     pub(crate) fn stop(&self, deadline: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,11 +161,7 @@ pub(super) fn parse(transports: &Transports, name: &str) -> Result<Parsed, Strin
     };
     let key = format!("route:{name}").into_boxed_str();
     let endpoint = Box::new(Named(route));
-    Ok(Parsed {
-        place: Place::Shared { key, endpoint },
-        format: Format::Json,
-        name: None,
-    })
+    Ok(Parsed::new(Place::local(key, endpoint), Format::Json, None))
 }
 
 /// A handler, and the queue of the worker that runs it.
@@ -199,7 +204,10 @@ struct RouteOutlet {
 }
 
 impl Outlet for RouteOutlet {
-    fn deliver(&mut self, Parcel { payload, ticket }: Parcel, _: &Context<'_>) {
+    fn deliver(&mut self, parcel: Parcel, _: &Context<'_>) {
+        let Parcel {
+            payload, ticket, ..
+        } = parcel;
         let Some(route) = &self.route else {
             ticket.dropped(Reason::Shutdown);
             return;

@@ -1,8 +1,4 @@
-//! The harness for what may block: threads with bounded queues that report every outcome.
-//!
-//! An outlet that needs a worker keeps the tickets of its parcels on the reactor's thread and
-//! sends the payloads here. Whatever a job does or does not do, its outcome comes back through
-//! [`Reports`], by destination and sequence number, and the reactor settles the ticket.
+//! A few threads that share the work of many destinations: what in-process handlers do.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,59 +6,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use crossbeam::queue::SegQueue;
 
+use super::{Report, Reports};
 use crate::stats::{Outcome, Reason};
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::Ordering::Relaxed;
 
 /// Jobs one worker can have waiting.
-pub(crate) const QUEUE: usize = 4096;
-
-/// An outcome on its way back to the reactor.
-#[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) destination: u32,
-    pub(crate) sequence: u64,
-    pub(crate) outcome: Outcome,
-}
-
-/// Where workers leave outcomes for the reactor. Holds at most one report a queued job.
-pub(crate) struct Reports {
-    queue: SegQueue<Report>,
-    wake: Box<dyn Fn() + Send + Sync>,
-}
-
-impl std::fmt::Debug for Reports {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reports")
-            .field("waiting", &self.queue.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Reports {
-    /// Calls `wake` after each report.
-    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
-        Self {
-            queue: SegQueue::new(),
-            wake: Box::new(wake),
-        }
-    }
-
-    fn push(&self, report: Report) {
-        self.queue.push(report);
-        (self.wake)();
-    }
-
-    pub(crate) fn pop(&self) -> Option<Report> {
-        self.queue.pop()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-}
+const QUEUE: usize = 4096;
 
 /// Something to do that may block, and whose outcome it is.
 pub(crate) struct Job {
@@ -163,6 +114,7 @@ fn work(queue: &Receiver<Job>, reports: &Reports, stopping: &AtomicBool) {
         reports.push(Report {
             destination,
             sequence,
+            count: 1,
             outcome,
         });
     }
