@@ -17,9 +17,12 @@ use bellwire::Engine;
 use bellwire::Expire;
 use bellwire::Reason;
 use bellwire::State;
-use bellwire::Stats;
 use bellwire::Subscription;
+use bellwire::mi::Commands;
+use bellwire::mi::Options;
+use serde_json::json;
 use support::TempDir;
+use support::engine::settled;
 use support::wait_for;
 
 const HOUR: Expire = Expire::AfterSecs(3600);
@@ -45,21 +48,8 @@ fn raise(engine: &Engine, values: &[&str]) {
     });
 }
 
-/// Waits until every match has an outcome.
-fn settled(engine: &Engine) -> Stats {
-    wait_for("all outcomes", || {
-        let stats = engine.stats();
-        let is_settled = stats.in_lanes == 0
-            && stats.in_flight == 0
-            && stats.raised == stats.fanned_out + stats.dropped_before.total();
-        is_settled.then_some(stats)
-    })
-}
-
 fn only(engine: &Engine) -> Subscription {
-    let mut all = engine.subscriptions(Some("E_G"));
-    assert_eq!(all.len(), 1, "{all:?}");
-    all.pop().unwrap()
+    support::engine::only(engine, "E_G")
 }
 
 fn socket(path: &Path, options: &str) -> String {
@@ -212,7 +202,7 @@ fn paths_that_lead_elsewhere_or_to_no_file_are_refused() {
         (files.join("inner"), "is a directory"),
         (files.join("inner/"), "names a directory"),
         (files.join("no/a"), "No such file or directory"),
-        (files.join("a\nb"), "control characters"),
+        (files.join("a\nb"), "control character"),
         (files.join("x".repeat(300)), "File name too long"),
         ("".into(), "names a directory"),
     ] {
@@ -257,7 +247,7 @@ fn options_that_make_no_sense_are_refused() {
         ("?suffix=/x", "cannot end a file's name"),
         ("?suffix=%25Q!", "bad suffix"),
         ("?sync=1&sync", "bad sync"),
-        ("?sync=1\n", "control characters"),
+        ("?sync=1\n", "control character"),
     ] {
         let error = refusal(&engine, &path, options);
         assert!(error.contains(why), "{options}: {error}");
@@ -384,7 +374,7 @@ fn a_file_is_rotated_when_it_has_so_many_lines() {
         ]
     );
     for (index, [timestamp, reason, new, old]) in told.lock().unwrap().iter().enumerate() {
-        let age = jiff_now() - timestamp.parse::<i64>().unwrap();
+        let age = seconds_now() - timestamp.parse::<i64>().unwrap();
         assert!((0..60).contains(&age), "{timestamp}");
         assert_eq!(reason, "count");
         assert_eq!(Path::new(old), files[index]);
@@ -392,7 +382,7 @@ fn a_file_is_rotated_when_it_has_so_many_lines() {
     }
 }
 
-fn jiff_now() -> i64 {
+fn seconds_now() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.unwrap().as_secs() as i64
 }
@@ -501,6 +491,55 @@ fn a_file_is_rotated_by_command() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn files_are_subscribed_and_rotated_over_the_management_interface() {
+    let directory = TempDir::new();
+    let path = directory.file("a");
+    let engine = engine(directory.path(), |_| {});
+    let commands = Commands::new(engine.handle(), Options::default());
+    let ask = |method: &str, params: serde_json::Value| {
+        let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let reply = commands.answer(request.to_string().as_bytes());
+        let reply = String::from_utf8(reply.into_json().unwrap()).unwrap();
+        let reply = reply.strip_prefix(r#"{"jsonrpc":"2.0","#).unwrap();
+        reply.strip_suffix(r#","id":1}"#).unwrap().to_owned()
+    };
+    const OK: &str = r#""result":"OK""#;
+    const NOT_FOUND: &str = r#""error":{"code":400,"message":"File not found"}"#;
+    let flat = socket(&path, "");
+    assert_eq!(ask("evi_flat_rotate", json!([path])), NOT_FOUND);
+    assert_eq!(ask("event_subscribe", json!(["E_G", flat, 60])), OK);
+    raise(&engine, &["1"]);
+    settled(&engine);
+    fs::rename(&path, directory.file("b")).unwrap();
+    assert_eq!(ask("evi_flat_rotate", json!({"path_to_file": path})), OK);
+    assert_eq!(ask("event_flatstore:rotate", json!([path])), OK);
+    raise(&engine, &["2"]);
+    settled(&engine);
+    assert_eq!(
+        (read(&directory.file("b")), read(&path)),
+        ("E_G,1\n".into(), "E_G,2\n".into())
+    );
+    let listed = ask("subscribers_list", json!(["E_G"]));
+    assert!(
+        listed.contains(&format!(r#"{{"socket":"{flat}","expire":60,"ttl":"#)),
+        "{listed}"
+    );
+    for bad in [
+        directory.path().to_owned(),
+        directory.file("no/a"),
+        "/etc/passwd".into(),
+    ] {
+        let error = ask("event_subscribe", json!(["E_H", socket(&bad, "")]));
+        let bad_value = r#""error":{"code":400,"message":"Bad parameter value","data":"#;
+        assert!(error.starts_with(bad_value), "{error}");
+    }
+    assert_eq!(ask("event_subscribe", json!(["E_G", flat, 0])), OK);
+    wait_for("the file to be closed", || {
+        (ask("evi_flat_rotate", json!([path])) == NOT_FOUND).then_some(())
+    });
 }
 
 #[test]
@@ -688,6 +727,9 @@ fn a_policy_that_changes_holds_from_the_next_opening() {
     let stats = settled(&engine);
     assert_eq!((stats.delivered, stats.dropped.of(Reason::Policy)), (1, 1));
     assert_eq!(read(&path), "E_G,1\n");
+    assert_eq!(engine.enforce_policy().len(), 1);
+    assert!(engine.subscriptions(None).is_empty());
+    assert!(engine.check_socket(&socket(&path, "")).is_err());
 }
 
 #[test]

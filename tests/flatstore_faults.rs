@@ -23,9 +23,9 @@ use bellwire::Expire;
 use bellwire::Raised;
 use bellwire::Reason;
 use bellwire::State;
-use bellwire::Stats;
 use support::Random;
 use support::TempDir;
+use support::engine::settled;
 use support::wait_for;
 
 const HOUR: Expire = Expire::AfterSecs(3600);
@@ -49,16 +49,6 @@ fn raise(event: &Event, value: &str) {
     {
         std::thread::yield_now();
     }
-}
-
-fn settled(engine: &Engine) -> Stats {
-    wait_for("all outcomes", || {
-        let stats = engine.stats();
-        let is_settled = stats.in_lanes == 0
-            && stats.in_flight == 0
-            && stats.raised == stats.fanned_out + stats.dropped_before.total();
-        is_settled.then_some(stats)
-    })
 }
 
 fn subscribe(engine: &Engine, path: &Path, options: &str) {
@@ -93,6 +83,7 @@ fn child() {
     match std::env::var(ROLE).as_deref() {
         Ok("writer") => write_until_killed(&place()),
         Ok("limited") => fill_a_limited_file(&place()),
+        Ok("steady") => write_one_by_one(&place()),
         _ => {}
     }
 }
@@ -402,4 +393,45 @@ fn a_file_that_may_not_grow_drops_whole_lines_and_recovers_in_the_next() {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(directory.file("a.1").exists());
+}
+
+/// Writes ten lines, one after the other.
+fn write_one_by_one(place: &Path) {
+    let engine = engine(place);
+    let options = std::env::var("OPTIONS").unwrap();
+    subscribe(&engine, &place.join("a"), &options);
+    let event = engine.event("E_G").unwrap();
+    for number in 0..10 {
+        raise(&event, &number.to_string());
+        assert_eq!(settled(&engine).delivered, number + 1);
+    }
+}
+
+#[test]
+fn a_synced_line_is_on_the_disk_before_it_counts() {
+    for (options, syncs) in [("?sync=1", 10), ("", 0)] {
+        let directory = TempDir::new();
+        let trace = directory.file("trace");
+        let steady = start("steady", directory.path());
+        let output = Command::new("strace")
+            .args(["-f", "-qq", "-e", "trace=fdatasync,fsync", "-o"])
+            .arg(&trace)
+            .arg(steady.get_program())
+            .args(steady.get_args())
+            .env(ROLE, "steady")
+            .env(PLACE, directory.path())
+            .env("OPTIONS", options)
+            .output()
+            .expect("strace is there: ./test installs it");
+        assert!(output.status.success(), "{output:?}");
+        let calls = fs::read_to_string(&trace).unwrap();
+        let count = |call| calls.lines().filter(|line| line.contains(call)).count();
+        assert_eq!(count("fdatasync("), syncs, "{options}: {calls}");
+        // The name of a new file has to be kept, too.
+        assert_eq!(
+            count(" fsync("),
+            usize::from(syncs > 0),
+            "{options}: {calls}"
+        );
+    }
 }

@@ -188,7 +188,10 @@ fn the_text_form_of_1x_is_spoken_on_the_fifo() {
         "500 command 'no_such' not available\n"
     );
     let which = scene.ask(":which:r\n\n");
-    assert!(which.starts_with("200 OK\nstatistics:get\n") && which.ends_with("evi:raise\n\n"));
+    assert!(
+        which.starts_with("200 OK\nstatistics:get\n")
+            && which.ends_with("evi:raise\nevent_flatstore:rotate\n\n")
+    );
     let version = scene.ask(":version:r\n\n");
     assert!(
         version.starts_with("200 OK\nServer:: Bellwire ("),

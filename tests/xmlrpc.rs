@@ -388,7 +388,7 @@ fn what_waits_too_long_is_dropped() {
     // In the worker's hands for what the server did; with the reactor for having waited.
     let (refused, waited) = (
         stats.dropped.of(Reason::Refused),
-        stats.dropped.of(Reason::WouldBlockTimeout),
+        stats.dropped.of(Reason::Expired),
     );
     assert_eq!(refused + waited, 50, "{stats:?}");
     assert!(refused >= 1 && waited >= 42, "{stats:?}");

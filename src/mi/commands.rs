@@ -14,6 +14,7 @@ use super::recipe::Recipe;
 use super::request;
 use super::request::Malformed;
 use super::request::Request;
+use super::rotate;
 use super::statistics;
 use super::subscribe;
 use super::text;
@@ -104,7 +105,8 @@ impl Commands {
     /// Runs one JSON-RPC request and gives the text that answers it.
     ///
     /// Subscribing a socket that names a host looks the name up first, which can take up to
-    /// [`limits::RESOLVE_TIME`](crate::limits::RESOLVE_TIME); everything else returns at once.
+    /// [`limits::RESOLVE_TIME`](crate::limits::RESOLVE_TIME); subscribing or rotating a file waits
+    /// for the disk. Everything else returns at once.
     pub fn answer(&self, request: &[u8]) -> Reply {
         match Request::parse(request) {
             Ok(request) => self.run(request),
@@ -201,7 +203,7 @@ pub(super) const COMMANDS: &[Command] = &[
         run: about::which,
     },
     Command {
-        name: "evi:subscribe",
+        name: SUBSCRIBE,
         old: "event_subscribe",
         recipes: &[&["event", "socket"], &["event", "socket", "expire"]],
         rest: text::Rest::Refused,
@@ -235,7 +237,19 @@ pub(super) const COMMANDS: &[Command] = &[
         rest: text::Rest::Params,
         run: raise::raise,
     },
+    Command {
+        name: ROTATE,
+        old: "evi_flat_rotate",
+        recipes: &[&["path_to_file"]],
+        rest: text::Rest::Refused,
+        run: rotate::rotate,
+    },
 ];
+
+/// The commands that may wait: for a name server, for a disk.
+pub(super) const SUBSCRIBE: &str = "evi:subscribe";
+/// See [`SUBSCRIBE`].
+pub(super) const ROTATE: &str = "event_flatstore:rotate";
 
 /// The command of that name: the new one, the old one, or the part behind the group.
 pub(super) fn find(name: &str) -> Result<&'static Command, Failure> {
@@ -269,6 +283,9 @@ mod tests {
     fn a_command_answers_to_its_three_names() {
         for name in ["evi:subscribe", "event_subscribe", "subscribe"] {
             assert_eq!(find(name).unwrap().name, "evi:subscribe");
+        }
+        for name in ["event_flatstore:rotate", "evi_flat_rotate", "rotate"] {
+            assert_eq!(find(name).unwrap().name, ROTATE);
         }
         for name in ["get", "raise", "subscribers", "uptime", "version", "which"] {
             assert_eq!(find(name).unwrap().local(), name);

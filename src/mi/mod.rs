@@ -38,6 +38,7 @@ mod pace;
 mod raise;
 mod recipe;
 mod request;
+mod rotate;
 mod server;
 mod serving;
 mod statistics;

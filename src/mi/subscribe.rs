@@ -71,11 +71,12 @@ impl Context {
 }
 
 impl Context {
-    /// Whether that command with these parameters looks a host name up, and so may wait.
+    /// Whether that command with these parameters asks a name server or a disk, and so may wait.
     pub(super) fn may_wait(&self, method: &str, params: &Given) -> bool {
-        let is_subscribe = commands::find(method).is_ok_and(|found| found.name == "evi:subscribe");
-        if !is_subscribe {
-            return false;
+        match commands::find(method).map(|found| found.name) {
+            Ok(commands::SUBSCRIBE) => {}
+            Ok(commands::ROTATE) => return true,
+            _ => return false,
         }
         let socket = match params {
             Given::Nothing => None,

@@ -4,5 +4,11 @@
 #[doc = include_str!("../../docs/transports/tcp.md")]
 pub mod tcp {}
 
+#[doc = include_str!("../../docs/transports/flatstore.md")]
+pub mod files {}
+
+#[doc = include_str!("../../docs/transports/xmlrpc.md")]
+pub mod xmlrpc {}
+
 #[doc = include_str!("../../docs/transports/virtual.md")]
 pub mod groups {}

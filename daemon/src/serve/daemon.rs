@@ -121,6 +121,12 @@ fn start_engine(settings: &Settings) -> Result<Engine, Failure> {
     let mut config = Config::default();
     settings.limits.apply(&mut config);
     config.tcp = (&settings.tcp).into();
+    config.queue = (&settings.queue).into();
+    config.flatstore = settings.flatstore.0.clone();
+    #[cfg(feature = "xmlrpc")]
+    {
+        config.xmlrpc = (&settings.xmlrpc).into();
+    }
     config.policy = (&settings.policy).into();
     let engine = Engine::start(config).map_err(failed)?;
     for known in CATALOGUE {

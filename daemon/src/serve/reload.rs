@@ -202,6 +202,9 @@ fn later(old: &Settings, new: &Settings) -> Vec<&'static str> {
     note(old.ingest != new.ingest, "[ingest]");
     note(old.limits != new.limits, "[limits]");
     note(old.tcp != new.tcp, "[tcp]");
+    note(old.queue != new.queue, "[queue]");
+    note(old.flatstore != new.flatstore, "[flatstore]");
+    note(old.xmlrpc != new.xmlrpc, "[xmlrpc]");
     note(
         old.events.on_unknown != new.events.on_unknown,
         "[events] on_unknown",

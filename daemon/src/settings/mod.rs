@@ -1,12 +1,16 @@
 //! The configuration: plain data with safe defaults, as it stands in the file.
 //!
 //! `load` reads a file and says what is wrong with it, `listen` holds the addresses, `limits` the
-//! sizes and times, `tcp` how streams behave. Nothing here opens a socket or a file to write.
+//! sizes and times, the rest how single transports behave. Nothing here opens a socket or a file
+//! to write.
 
+mod flatstore;
 mod limits;
 mod listen;
 mod load;
+mod queue;
 mod tcp;
+mod xmlrpc;
 
 use std::path::PathBuf;
 
@@ -14,12 +18,15 @@ use bellwire::{EventName, transport};
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::Spanned;
 
+pub(crate) use self::flatstore::Flatstore;
 pub(crate) use self::limits::Limits;
 pub(crate) use self::listen::{Datagram, Fifo, Http, HttpListen, Listen, Network};
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::load::parse;
 pub(crate) use self::load::{likeliest, load, print};
+pub(crate) use self::queue::Queue;
 pub(crate) use self::tcp::Tcp;
+pub(crate) use self::xmlrpc::Xmlrpc;
 
 /// Everything the daemon can be told in its file. Keys left out keep their defaults, keys it does
 /// not know are refused.
@@ -32,6 +39,9 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     pub(crate) limits: Limits,
     pub(crate) tcp: Tcp,
+    pub(crate) queue: Queue,
+    pub(crate) flatstore: Flatstore,
+    pub(crate) xmlrpc: Xmlrpc,
     #[serde(deserialize_with = "placed")]
     pub(crate) subscribe: Vec<Subscribe>,
 }

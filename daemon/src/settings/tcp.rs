@@ -34,9 +34,27 @@ pub(crate) struct Tcp {
 /// Which event a full queue gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum WhenFull {
+pub(super) enum WhenFull {
     Oldest,
     Newest,
+}
+
+impl From<WhenFull> for bellwire::WhenFull {
+    fn from(when_full: WhenFull) -> Self {
+        match when_full {
+            WhenFull::Oldest => Self::DropOldest,
+            WhenFull::Newest => Self::DropNewest,
+        }
+    }
+}
+
+impl From<bellwire::WhenFull> for WhenFull {
+    fn from(when_full: bellwire::WhenFull) -> Self {
+        match when_full {
+            bellwire::WhenFull::DropNewest => Self::Newest,
+            _ => Self::Oldest,
+        }
+    }
 }
 
 impl From<&Tcp> for transport::Tcp {
@@ -45,10 +63,7 @@ impl From<&Tcp> for transport::Tcp {
         let mut library = Self::default();
         library.reliable = tcp.reliable;
         library.event_param.clone_from(&tcp.event_param);
-        library.when_full = match tcp.when_full {
-            WhenFull::Oldest => bellwire::WhenFull::DropOldest,
-            WhenFull::Newest => bellwire::WhenFull::DropNewest,
-        };
+        library.when_full = tcp.when_full.into();
         library.connect_time = time(tcp.connect_seconds.0);
         library.stall_time = time(tcp.stall_seconds.0);
         library.reply_time = time(tcp.reply_seconds.0);
@@ -69,10 +84,7 @@ impl Default for Tcp {
         Self {
             reliable: library.reliable,
             event_param: library.event_param,
-            when_full: match library.when_full {
-                bellwire::WhenFull::DropNewest => WhenFull::Newest,
-                _ => WhenFull::Oldest,
-            },
+            when_full: library.when_full.into(),
             connect_seconds: Seconds(library.connect_time.as_secs_f64()),
             stall_seconds: Seconds(library.stall_time.as_secs_f64()),
             reply_seconds: Seconds(library.reply_time.as_secs_f64()),

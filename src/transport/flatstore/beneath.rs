@@ -145,6 +145,10 @@ fn failed_to_open(path: &Path, errno: Errno) -> OpenError {
         )),
         Errno::XDEV => OpenError::Refused(format!("{path:?} leads out of the allowed directory")),
         Errno::ISDIR => OpenError::Refused(format!("{path:?} is a directory; name a file")),
+        Errno::NOSYS | Errno::PERM => OpenError::Failed(
+            errno,
+            format!("cannot open {path:?}: files need `openat2`, which Linux has since 5.6"),
+        ),
         Errno::NXIO => OpenError::Refused(format!("{path:?} is not a regular file")),
         errno => OpenError::failed(&format!("cannot open {path:?}"))(errno),
     }

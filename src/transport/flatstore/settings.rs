@@ -60,6 +60,19 @@ impl Flatstore {
         self.options().map(|_| ())
     }
 
+    /// Reads a number of bytes as the sockets and OpenSIPS write it: `k`, `m` and `g` behind it are
+    /// powers of 1024.
+    pub fn size(text: &str) -> Option<u64> {
+        let (number, shift) = match text.as_bytes().last()?.to_ascii_lowercase() {
+            b'k' => (&text[..text.len() - 1], 10),
+            b'm' => (&text[..text.len() - 1], 20),
+            b'g' => (&text[..text.len() - 1], 30),
+            _ => (text, 0),
+        };
+        let number: u64 = number.parse().ok().filter(|_| plain(number))?;
+        number.checked_mul(1 << shift)
+    }
+
     pub(super) fn options(&self) -> Result<Options, String> {
         let style = Style::new(&self.delimiter, self.escape_delimiter.as_deref());
         let mut style = style.map_err(|error| error.to_string())?;
@@ -120,7 +133,7 @@ impl Flatstore {
                     Ok(count) if plain(&value) => settings.rotate_count = count,
                     _ => return bad("a number of lines"),
                 },
-                "rotate_size" => match size(&value) {
+                "rotate_size" => match Self::size(&value) {
                     Some(size) => settings.rotate_size = size,
                     None => return bad("a number of bytes, or one with k, m or g after it"),
                 },
@@ -176,18 +189,6 @@ fn flag(text: &str) -> Option<bool> {
         "1" => Some(true),
         _ => None,
     }
-}
-
-/// A number of bytes; `k`, `m` and `g` are powers of 1024, as in OpenSIPS.
-fn size(text: &str) -> Option<u64> {
-    let (number, shift) = match text.as_bytes().last()?.to_ascii_lowercase() {
-        b'k' => (&text[..text.len() - 1], 10),
-        b'm' => (&text[..text.len() - 1], 20),
-        b'g' => (&text[..text.len() - 1], 30),
-        _ => (text, 0),
-    };
-    let number: u64 = number.parse().ok().filter(|_| plain(number))?;
-    number.checked_mul(1 << shift)
 }
 
 /// The text without `%xx`.

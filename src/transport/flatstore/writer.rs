@@ -77,7 +77,7 @@ impl Writer {
                 return Stop::Full;
             }
             if item.not_after <= now {
-                return Stop::Skip(Reason::WouldBlockTimeout);
+                return Stop::Skip(Reason::Expired);
             }
             let Ok(notification) = parse::jsonrpc(&item.payload) else {
                 return Stop::Skip(Reason::Other);

@@ -78,3 +78,6 @@ impl<T> Inbox<T> {
         self.queue.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

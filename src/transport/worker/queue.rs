@@ -126,7 +126,7 @@ impl Queue {
     pub(super) fn drop_late(&mut self, now: Instant) {
         while self.deadline().is_some_and(|deadline| deadline <= now) {
             if let Some(oldest) = self.pop() {
-                oldest.parcel.ticket.dropped(Reason::WouldBlockTimeout);
+                oldest.parcel.ticket.dropped(Reason::Expired);
             }
         }
     }

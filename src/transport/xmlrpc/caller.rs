@@ -211,10 +211,8 @@ impl Work for Caller {
         while let Some(first) = delivery.first() {
             let outcome = if delivery.is_stopping() {
                 Outcome::Dropped(Reason::Shutdown, 0)
-            } else if delivery.is_withdrawn() {
+            } else if delivery.is_withdrawn() || first.not_after <= Instant::now() {
                 Outcome::Dropped(Reason::Expired, 0)
-            } else if first.not_after <= Instant::now() {
-                Outcome::Dropped(Reason::WouldBlockTimeout, 0)
             } else {
                 self.deliver_first(delivery)
             };
