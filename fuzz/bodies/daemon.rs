@@ -99,7 +99,7 @@ pub fn http(bytes: &[u8]) {
     if mode % 2 == 0 {
         let answer = ask(rest);
         assert!(
-            answer.is_empty() || answer.starts_with(b"HTTP/1.1 "),
+            answer.is_empty() || answer.starts_with(b"HTTP/1."),
             "{}",
             answer.escape_ascii()
         );

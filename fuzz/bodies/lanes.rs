@@ -84,7 +84,7 @@ pub(super) fn arena(bytes: &[u8]) {
             0 => drop(held.pop_front()),
             1 => drop(held.pop_back()),
             sized => {
-                let unit = [1, 40, 700, 3000][input.below(4)];
+                let unit = [1, 1, 10, 300][input.below(4)];
                 let size = usize::from(input.byte()) * unit;
                 // In one piece, or in parts as an encoder writes.
                 let part = if sized == 2 { size.max(1) } else { 1000 };
@@ -97,7 +97,7 @@ pub(super) fn arena(bytes: &[u8]) {
                 held.push_back((payload, fill, size));
             }
         }
-        if held.len() > 64 {
+        if held.len() > 20 {
             held.pop_front();
         }
         for (payload, fill, size) in &held {

@@ -1,6 +1,11 @@
 //! The daemon's modules once more, as a library that targets can call: the daemon itself is a
 //! program, and shows nothing.
-#![allow(dead_code, reason = "targets call a part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unfulfilled_lint_expectations,
+    reason = "targets call a part of it"
+)]
 
 #[path = "../../daemon/src/args.rs"]
 mod args;

@@ -187,10 +187,12 @@ pub(super) fn split_format(text: &str) -> Result<(&str, Format), String> {
     }
 }
 
-/// What [`split_format`] took off.
-pub(super) fn format_suffix(format: Format) -> &'static str {
+/// What [`split_format`] takes off again: nothing for JSON, unless `text` ends in what would then
+/// be taken for its format.
+pub(super) fn format_suffix(text: &str, format: Format) -> &'static str {
     match format {
-        Format::Json => "",
+        Format::Json if split_format(text) == Ok((text, Format::Json)) => "",
+        Format::Json => "?format=json",
         Format::Text => "?format=text",
     }
 }
@@ -299,6 +301,23 @@ mod tests {
             );
         }
         assert!(host_and_port("::1:9").is_err());
+    }
+
+    /// Found by the fuzzer: `unix:/a?format=text?format=json` was listed, and known, as
+    /// `unix:/a?format=text`, which is another socket.
+    #[test]
+    fn a_path_that_ends_like_a_format_is_not_taken_for_it() {
+        for (text, format, suffix) in [
+            ("/a", Format::Json, ""),
+            ("/a", Format::Text, "?format=text"),
+            ("/a?b", Format::Json, ""),
+            ("/a?format=text", Format::Json, "?format=json"),
+            ("/a?format=x", Format::Json, "?format=json"),
+        ] {
+            assert_eq!(format_suffix(text, format), suffix, "{text}");
+            let printed = format!("{text}{suffix}");
+            assert_eq!(split_format(&printed), Ok((text, format)));
+        }
     }
 
     #[test]

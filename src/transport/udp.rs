@@ -43,8 +43,9 @@ pub(super) fn parse(_: &Transports, rest: &str) -> Result<Parsed, String> {
     let at = host_and_port(rest)?;
     let name = match &at {
         At::Host { .. } => {
-            let suffix = socket::format_suffix(format);
-            let text = format!("udp:{at}{suffix}").into_boxed_str();
+            let at = format!("udp:{at}");
+            let suffix = socket::format_suffix(&at, format);
+            let text = format!("{at}{suffix}").into_boxed_str();
             Some(Name {
                 identity: text.clone(),
                 printed: text,

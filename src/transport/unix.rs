@@ -35,7 +35,7 @@ pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, Strin
     let (path, format) = split_format(rest)?;
     let path = normal(path)?;
     let key = format!("unix:{path}").into_boxed_str();
-    let text = format!("{key}{}", format_suffix(format)).into_boxed_str();
+    let text = format!("{key}{}", format_suffix(&key, format)).into_boxed_str();
     let name = Some(Name {
         identity: text.clone(),
         printed: text,

@@ -3,8 +3,11 @@
 use std::panic::catch_unwind;
 use std::sync::Mutex;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::faults::FAULTS;
-use super::run::{Report, run};
+use super::run::{Report, run, steered};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
 
@@ -92,4 +95,14 @@ fn the_same_seed_gives_the_same_trace() {
 #[test]
 fn different_seeds_give_different_traces() {
     assert_ne!(run(1, false).hash, run(2, false).hash);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// As above, but the steps are chosen, and a failing run is made as short as can be.
+    #[test]
+    fn any_interleaving_of_faults_keeps_the_accounts(steps in vec(any::<u8>(), 0..400)) {
+        steered(&steps);
+    }
 }

@@ -131,6 +131,7 @@ impl World {
     }
 
     /// A network on which nothing goes wrong.
+    #[cfg(test)]
     pub(super) fn calm() -> Self {
         let world = Self::new(&mut Random::new(0));
         let mut net = world.net();
