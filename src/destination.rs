@@ -9,6 +9,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -121,6 +122,11 @@ impl Strategy {
 
 /// A destination that was parsed and not yet opened.
 pub(crate) trait Endpoint: fmt::Debug + Send + Sync {
+    /// Refuses what the policy forbids, beside an address.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Does what may block (reading a file, for instance) before it is first used. Called by who
     /// subscribes, which is refused if this fails.
     fn prepare(&self) -> Result<(), String> {
@@ -134,6 +140,11 @@ pub(crate) trait Endpoint: fmt::Debug + Send + Sync {
 
     /// The address, where it is not for a name server to tell it.
     fn address(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    /// The file that it writes, by its absolute path.
+    fn file(&self) -> Option<&Path> {
         None
     }
 

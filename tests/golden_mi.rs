@@ -30,12 +30,7 @@ const INVALID_1: &str =
     r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request"},"id":1}"#;
 
 /// Schemes that this build does not have yet: their lines are not in our listings.
-const ABSENT: &[&str] = &[
-    "xmlrpc:",
-    "flatstore:",
-    "rabbitmq:",
-    "kafka:",
-];
+const ABSENT: &[&str] = &["xmlrpc:", "flatstore:", "rabbitmq:", "kafka:"];
 
 /// Cases that need such a transport.
 const NOT_YET: &[&str] = &[

@@ -79,7 +79,8 @@ fn nothing_is_sent_to_where_events_come_in() {
     let text = format!("{}?format=text", own[0]);
     let name = own[0].replace("127.0.0.1", "localhost");
     let mapped = own[0].replace("127.0.0.1", "[::ffff:127.0.0.1]");
-    for socket in [&own[0], &own[1], &unix, &text, &name, &mapped] {
+    let group = format!("virtual:PARALLEL udp:127.0.0.1:9 {}", own[1]);
+    for socket in [&own[0], &own[1], &unix, &text, &name, &mapped, &group] {
         let refused = scene.engine.subscribe("E_X", socket, Expire::never());
         let refusal = refused.expect_err(socket).to_string();
         assert!(refusal.contains("raised again"), "{refusal}");

@@ -15,6 +15,7 @@ use support::TempDir;
 use support::engine::*;
 use support::eventually;
 use support::stream::Stream;
+use support::stream::own_host;
 
 /// A certificate that signs itself, for that name, and its key.
 struct Certificate {
@@ -52,12 +53,12 @@ impl Certificate {
     }
 
     fn receiver(&self) -> Stream {
-        self.receiver_at(0)
+        self.receiver_at("127.0.0.1", 0)
     }
 
-    fn receiver_at(&self, port: u16) -> Stream {
+    fn receiver_at(&self, host: &str, port: u16) -> Stream {
         let (file, key) = (self.file.to_str().unwrap(), self.key.to_str().unwrap());
-        Stream::start(&["--port", &port.to_string(), "--tls", file, key])
+        Stream::at(host, port, &["--tls", file, key])
     }
 }
 
@@ -136,7 +137,8 @@ fn who_asks_for_it_trusts_anybody_and_it_shows() {
 #[test]
 fn a_receiver_that_speaks_no_tls_is_down() {
     let mut peer = Stream::new();
-    let (engine, event) = heard_by(&format!("tls:127.0.0.1:{}?insecure=1", peer.port));
+    let (host, port) = (&peer.host, peer.port);
+    let (engine, event) = heard_by(&format!("tls:{host}:{port}?insecure=1"));
     raise(&event, 0);
     // What it gets is a greeting it cannot read, and no event.
     peer.until("a greeting", |peer| !peer.bad.is_empty());
@@ -147,11 +149,12 @@ fn a_receiver_that_speaks_no_tls_is_down() {
 
 #[test]
 fn what_was_not_answered_comes_again_over_a_new_session() {
-    let certificate = Certificate::of("IP:127.0.0.1");
-    let mut peer = certificate.receiver();
+    let host = own_host();
+    let certificate = Certificate::of(&format!("IP:{host}"));
+    let mut peer = certificate.receiver_at(&host, 0);
     let port = peer.port;
     let (engine, event) = heard_by(&format!(
-        "tls:127.0.0.1:{port}?reliable=1&{}",
+        "tls:{host}:{port}?reliable=1&{}",
         certificate.ca()
     ));
     peer.tell("reply none");
@@ -159,7 +162,7 @@ fn what_was_not_answered_comes_again_over_a_new_session() {
     let first = peer.take(10);
     peer.kill();
     raise_all(&event, 10..20);
-    let mut peer = certificate.receiver_at(port);
+    let mut peer = certificate.receiver_at(&host, port);
     let again = peer.take(20);
     assert_eq!(again[..10], first);
     assert_eq!(settled(&engine).delivered, 20);
@@ -168,7 +171,8 @@ fn what_was_not_answered_comes_again_over_a_new_session() {
 /// A receiver that reads nothing, behind small buffers, and numbered events that fill them.
 fn stuffed(certificate: &Certificate) -> (Stream, Engine) {
     let (file, key) = (certificate.file.to_str(), certificate.key.to_str());
-    let mut peer = Stream::start(&["--rcvbuf", "4096", "--tls", file.unwrap(), key.unwrap()]);
+    let tls = ["--rcvbuf", "4096", "--tls", file.unwrap(), key.unwrap()];
+    let mut peer = Stream::at("127.0.0.1", 0, &tls);
     let (engine, event) = engine_with(
         "E_X",
         config(|config| {

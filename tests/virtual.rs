@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
@@ -22,6 +21,7 @@ use support::receiver::Udp;
 use support::receiver::Unix;
 use support::receiver::unix;
 use support::stream::Stream;
+use support::stream::nowhere;
 
 /// How long a member that failed is left alone, where a test waits for the end of that.
 const HOLD: Duration = Duration::from_millis(700);
@@ -59,13 +59,10 @@ fn counted(engine: &Engine) -> (u64, Vec<(u64, u64)>) {
     (stats.delivered, each.collect())
 }
 
-fn dead_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
+/// The socket of a place where nobody listens.
 fn dead() -> String {
-    format!("tcp:127.0.0.1:{}", dead_port())
+    let (host, port) = nowhere();
+    format!("tcp:{host}:{port}")
 }
 
 /// A receiver's path, where nobody is yet.
@@ -267,7 +264,6 @@ fn each_member_of_a_chain_fails_in_turn_and_no_event_is_lost() {
     assert_eq!(stream.numbers(10), numbers);
     settled(&engine);
     // The first dies.
-    let port = stream.port;
     stream.kill();
     let numbers = some();
     assert_eq!(datagrams.numbers(10), numbers);
@@ -279,7 +275,7 @@ fn each_member_of_a_chain_fails_in_turn_and_no_event_is_lost() {
     assert!(members(&engine)[1].held_secs.is_some());
     settled(&engine);
     // The first is back, and is found when it is tried again.
-    let mut stream = Stream::at(port);
+    let mut stream = Stream::again(&stream, &[]);
     let back = || members(&engine)[0].held_secs.is_none();
     eventually("the end of the hold", back);
     let numbers = some();
@@ -302,8 +298,13 @@ fn each_member_of_a_chain_fails_in_turn_and_no_event_is_lost() {
     let stats = settled(&engine);
     assert_eq!((stats.delivered, stats.dropped.total()), (n, 0));
     let members = members(&engine);
-    assert_eq!(members[0].failed.of(Reason::Rejected), 10);
-    assert_eq!(members[0].failed.of(Reason::Unanswered), 10);
+    // One failure is enough to be left alone; those under way fail as well.
+    for reason in [Reason::Rejected, Reason::Unanswered] {
+        assert!(
+            (1..=10).contains(&members[0].failed.of(reason)),
+            "{reason:?}"
+        );
+    }
     assert_eq!(
         members.iter().map(|member| member.delivered).sum::<u64>(),
         n
@@ -368,7 +369,7 @@ fn with_no_member_left_an_event_is_dropped_at_once() {
 
 #[test]
 fn a_udp_member_that_nobody_receives_from_is_left() {
-    let gone = Udp::new().socket();
+    let gone = format!("udp:{}:{}", nowhere().0, 9);
     let next = Udp::new();
     let (engine, event) = group(
         "FAILOVER",

@@ -17,6 +17,10 @@ mod args;
 mod client;
 mod commands;
 mod failure;
+#[cfg(test)]
+#[path = "../../fuzz/bodies/daemon.rs"]
+#[allow(unreachable_pub, reason = "shared with the fuzzer's library")]
+mod fuzzed;
 mod http;
 mod listen;
 mod rundir;

@@ -11,6 +11,10 @@ mod sockets;
 #[cfg(test)]
 mod replay;
 
+/// Where the corpora are.
+#[cfg(test)]
+const CORPORA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus");
+
 /// A target: its name, which its corpus has too, and what is done with the bytes.
 pub type Target = (&'static str, fn(&[u8]));
 

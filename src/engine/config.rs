@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::limits;
+#[cfg(feature = "xmlrpc")]
+use crate::transport::Xmlrpc;
 use crate::transport::{Flatstore, Policy, QueueLimits, Tcp};
 
 /// Settings of an [`Engine`](crate::Engine): plain data with safe defaults.
@@ -30,6 +32,9 @@ pub struct Config {
     pub queue: QueueLimits,
     /// How files are written (`flatstore:` sockets).
     pub flatstore: Flatstore,
+    /// How `xmlrpc:` and `xmlrpcs:` sockets behave.
+    #[cfg(feature = "xmlrpc")]
+    pub xmlrpc: Xmlrpc,
     /// Where events may be sent.
     pub policy: Policy,
 }
@@ -47,6 +52,8 @@ impl Default for Config {
             failover_hold: Duration::from_secs(30),
             queue: QueueLimits::default(),
             flatstore: Flatstore::default(),
+            #[cfg(feature = "xmlrpc")]
+            xmlrpc: Xmlrpc::default(),
             policy: Policy::default(),
         }
     }

@@ -142,14 +142,16 @@ impl Groups {
                 }
             }
         }
-        if pending.left == 0 && !pending.delivered && group.strategy != Strategy::Parallel {
-            if let Some(next) = group.choose(pending.tried, cx.now_ms) {
-                pending.left = 1;
-                let payload = pending.payload.clone();
-                let shape = |member: &Member| forms::shape(&payload, member.format, member.form());
-                let parcel = pending.parcel(number, next, shape, &self.returns);
-                senders.send(&group.members[next], parcel, cx);
-            }
+        if pending.left == 0
+            && !pending.delivered
+            && group.strategy != Strategy::Parallel
+            && let Some(next) = group.choose(pending.tried, cx.now_ms)
+        {
+            pending.left = 1;
+            let payload = pending.payload.clone();
+            let shape = |member: &Member| forms::shape(&payload, member.format, member.form());
+            let parcel = pending.parcel(number, next, shape, &self.returns);
+            senders.send(&group.members[next], parcel, cx);
         }
         match pending.left {
             0 => pending.ticket.settle(match pending.delivered {

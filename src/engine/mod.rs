@@ -24,12 +24,13 @@ pub(crate) use still::Still;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::event::EventName;
-use crate::registry::{Change, Changed, EventCell, Expire, Subscription};
+use crate::registry::{Change, Changed, EventCell, Expire, Subscription, Target};
 use crate::stats::Stats;
 use crate::transport::route::Occurrence;
 use crate::transport::{Policy, RotateError, SocketError};
@@ -354,12 +355,16 @@ impl Handle {
         self.shared.transports.set_policy(policy);
     }
 
-    /// Ends the subscriptions to addresses that the policy forbids by now; returns those. What a
-    /// name server told is asked about when it is next used.
+    /// Ends the subscriptions to addresses and files that the policy forbids by now; returns those.
+    /// What a name server told is asked about when it is next used.
     pub fn enforce_policy(&self) -> Vec<Subscription> {
         let policy = self.shared.transports.policy();
         let now_ms = self.shared.clock.now_ms();
-        let allowed = |address| policy.check(address).is_ok();
+        let roots = policy.roots();
+        let allowed = |target: &Target| {
+            let may_write = |file: &Path| roots.iter().any(|root| file.starts_with(root));
+            target.addresses().all(|to| policy.check(to).is_ok()) && target.files().all(may_write)
+        };
         let ended = self.shared.registry.end_forbidden(now_ms, allowed);
         self.shared.parker.notify();
         ended

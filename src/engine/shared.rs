@@ -14,8 +14,8 @@ use crate::registry::Registry;
 #[cfg(any(test, fuzzing))]
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::transport::route::Routes;
-use crate::transport::worker::{Inbox, Reports, Threads};
-use crate::transport::{Announce, Files, Gate, Settings, Transports};
+use crate::transport::worker::{Inbox, Reports};
+use crate::transport::{Announce, Settings, Transports};
 
 /// One raised event on its way to the reactor.
 #[derive(Debug)]
@@ -127,19 +127,20 @@ impl Shared {
             unix_backlog: config.unix_backlog.max(1),
             group_hold: config.failover_hold,
             tcp: Arc::new(config.tcp),
+            queue: config.queue,
+            flatstore: config.flatstore,
+            #[cfg(feature = "xmlrpc")]
+            xmlrpc: Arc::new(config.xmlrpc),
             // Each hasher of the standard library has keys of its own.
             seed: RandomState::new().hash_one(0),
         };
         let routes = Routes::new(config.workers, Arc::clone(&reports));
-        let threads = Arc::new(Threads::new(Arc::clone(&reports)));
-        let gate = Arc::new(Gate::new(config.policy));
-        let files = Files::new(config.flatstore, config.queue, &gate, &threads, announce);
         Self {
             clock,
             registry: Registry::new(config.subscriptions),
             lanes: Lanes::new(config.lane_events.max(1)),
             parker,
-            transports: Transports::new(gate, settings, routes, threads, files),
+            transports: Transports::new(config.policy, settings, routes, &reports, announce),
             reports,
             answers,
             drain_until: OnceLock::new(),

@@ -133,9 +133,9 @@ impl Book {
         form: Option<Arc<Form>>,
         name: Option<Name>,
     ) -> (Target, Option<Name>) {
-        let named = |key: &Box<str>| Name {
-            identity: key.clone(),
-            printed: key.clone(),
+        let named = |key: &str| Name {
+            identity: key.into(),
+            printed: key.into(),
         };
         match route {
             Route::Udp(address) => (Target::from(address), name),

@@ -11,7 +11,6 @@ mod slice;
 mod subscription;
 mod table;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -199,18 +198,17 @@ impl Registry {
         self.settle(&mut book, touched, leavers)
     }
 
-    /// Ends the subscriptions to UDP addresses that are not allowed; says which those were.
+    /// Ends the subscriptions to what is not allowed; says which those were.
     pub(crate) fn end_forbidden(
         &self,
         now_ms: u64,
-        allowed: impl Fn(SocketAddr) -> bool,
+        allowed: impl Fn(&Target) -> bool,
     ) -> Vec<Subscription> {
         let mut book = self.lock();
         let (mut ended, mut touched, mut leavers) = (Vec::new(), Vec::new(), Vec::new());
         for event in 0..book.shelves.len() as u32 {
             let shelf = &book.shelves[event as usize];
-            let target = |place: &Place| &shelf.record(*place).target;
-            let forbidden = |place: &Place| !target(place).addresses().all(&allowed);
+            let forbidden = |place: &Place| !allowed(&shelf.record(*place).target);
             let places: Vec<Place> = shelf.places().filter(forbidden).collect();
             for place in places {
                 ended.push(subscription::read(

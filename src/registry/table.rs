@@ -6,6 +6,7 @@
 //! else.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::path::Path;
 use std::sync::Arc;
 
 use crossbeam::utils::CachePadded;
@@ -161,8 +162,13 @@ impl Target {
         }
     }
 
+    /// All files that it leads to.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.destinations().filter_map(|to| to.endpoint.file())
+    }
+
     /// All network addresses that it leads to, as far as they are written in the socket.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let members = match self {
             Self::Group(group) => &group.members[..],
             Self::V4 { .. } | Self::V6 { .. } | Self::Shared(..) => &[],

@@ -1,7 +1,7 @@
 //! `virtual:PARALLEL|FAILOVER|ROUND-ROBIN socket socket …`: several destinations as one.
 //!
 //! The members are read here, all of them, when somebody subscribes; the reactor shares the
-//! events among them. A group is no member of another.
+//! events among them. A group is no member of another. See [the manual](super::manual::groups).
 
 use super::Transports;
 use super::socket::{Parsed, Place};

@@ -13,6 +13,7 @@ mod group;
 mod intakes;
 pub(crate) mod kernel;
 pub(crate) mod listen;
+pub mod manual;
 mod policy;
 mod resolve;
 pub(crate) mod route;
@@ -22,26 +23,31 @@ pub(crate) mod throttle;
 pub(crate) mod udp;
 mod unix;
 pub(crate) mod worker;
+#[cfg(feature = "xmlrpc")]
+mod xmlrpc;
 
-pub(crate) use flatstore::{Announce, Files};
+pub(crate) use flatstore::Announce;
 pub use flatstore::{Flatstore, RotateError};
-pub(crate) use policy::Gate;
 pub use policy::Policy;
 pub use route::Occurrence;
 pub(crate) use socket::Parsed;
 pub use socket::SocketError;
 pub use tcp::Tcp;
 pub use worker::QueueLimits;
+#[cfg(feature = "xmlrpc")]
+pub use xmlrpc::Xmlrpc;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
+use flatstore::Files;
 use intakes::Intakes;
+use policy::Gate;
 use resolve::Lookups;
 use route::Routes;
 use socket::{At, Place};
-use worker::Threads;
+use worker::{Reports, Threads};
 
 /// What the transports know: the policy, the in-process routes, the threads of what is slow.
 #[derive(Debug)]
@@ -51,6 +57,8 @@ pub(crate) struct Transports {
     pub(crate) routes: Routes,
     pub(crate) threads: Arc<Threads>,
     pub(crate) files: Arc<Files>,
+    #[cfg(feature = "xmlrpc")]
+    callers: Arc<xmlrpc::Callers>,
     lookups: Lookups,
     intakes: Intakes,
 }
@@ -63,6 +71,11 @@ pub(crate) struct Settings {
     /// How long a group leaves a member alone that failed.
     pub(crate) group_hold: std::time::Duration,
     pub(crate) tcp: Arc<Tcp>,
+    /// What may wait for one destination that has a thread of its own.
+    pub(crate) queue: QueueLimits,
+    pub(crate) flatstore: Flatstore,
+    #[cfg(feature = "xmlrpc")]
+    pub(crate) xmlrpc: Arc<Xmlrpc>,
     /// Of the random pauses between attempts.
     pub(crate) seed: u64,
 }
@@ -79,6 +92,10 @@ const SCHEMES: &[(&str, Parse)] = &[
     ("tls", tcp::parse_tls),
     ("route", route::parse),
     ("flatstore", flatstore::parse),
+    #[cfg(feature = "xmlrpc")]
+    ("xmlrpc", xmlrpc::parse),
+    #[cfg(all(feature = "xmlrpc", feature = "tls"))]
+    ("xmlrpcs", xmlrpc::parse_tls),
     ("virtual", group::parse),
 ];
 
@@ -86,7 +103,10 @@ const SCHEMES: &[(&str, Parse)] = &[
 const ELSEWHERE: &[&str] = &[
     #[cfg(not(feature = "tls"))]
     "tls",
+    #[cfg(not(feature = "xmlrpc"))]
     "xmlrpc",
+    #[cfg(not(all(feature = "xmlrpc", feature = "tls")))]
+    "xmlrpcs",
     "rabbitmq",
     "kafka",
     "sqs",
@@ -94,20 +114,26 @@ const ELSEWHERE: &[&str] = &[
 ];
 
 impl Transports {
+    /// `announce` raises the engine's own events.
     pub(crate) fn new(
-        gate: Arc<Gate>,
+        policy: Policy,
         settings: Settings,
         routes: Routes,
-        threads: Arc<Threads>,
-        files: Files,
+        reports: &Arc<Reports>,
+        announce: Announce,
     ) -> Self {
+        let gate = Arc::new(Gate::new(policy));
+        let threads = Arc::new(Threads::new(Arc::clone(reports)));
+        let lookups = Lookups::default();
         Self {
+            files: Arc::new(Files::new(&settings, &gate, &threads, announce)),
+            #[cfg(feature = "xmlrpc")]
+            callers: Arc::new(xmlrpc::Callers::new(&settings, &gate, &threads, &lookups)),
             gate,
             settings,
             routes,
             threads,
-            files: Arc::new(files),
-            lookups: Lookups::default(),
+            lookups,
             intakes: Intakes::default(),
         }
     }
@@ -135,7 +161,9 @@ impl Transports {
                 crate::limits::SOCKET_STRING_BYTES
             ));
         }
-        if text.contains(char::is_control) {
+        // The members of a group may be tabs apart; they are listed with spaces.
+        let is_tab = |c| c == '\t' && text.starts_with("virtual:");
+        if text.contains(|c: char| c.is_control() && !is_tab(c)) {
             // It would break the lines of listings and logs.
             return refuse("a control character in it".to_owned());
         }
@@ -222,7 +250,7 @@ impl Transports {
             .ok_or_else(|| format!("{at} has no address"))
     }
 
-    /// Asks the policy about the addresses that need no lookup.
+    /// Asks the policy about the addresses that need no lookup, and about files.
     pub(crate) fn check(
         &self,
         text: &str,
@@ -232,6 +260,7 @@ impl Transports {
         parsed
             .addresses()
             .try_for_each(|address| policy.check(address))
+            .and_then(|()| parsed.check())
             .and_then(|()| self.intakes.refuse_parsed(parsed))
             .map_err(|problem| SocketError::new(text, problem))
     }

@@ -50,7 +50,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(policy: Policy) -> Self {
+    pub(super) fn new(policy: Policy) -> Self {
         Self {
             policy: RwLock::new(Arc::new(policy)),
             version: AtomicU64::new(0),
@@ -75,6 +75,16 @@ impl Gate {
 }
 
 impl Policy {
+    /// Below which directories files may be written: the one that is allowed, by its name and, if
+    /// symbolic links lead to it, by where it really is. Asks the disk.
+    pub(crate) fn roots(&self) -> Vec<PathBuf> {
+        let Some(root) = &self.files else {
+            return Vec::new();
+        };
+        let real = root.canonicalize().ok().filter(|real| real != root);
+        std::iter::once(root.clone()).chain(real).collect()
+    }
+
     /// Refuses all if one must not be sent to: a name server must not choose for us.
     pub(super) fn check_all(&self, addresses: &[SocketAddr]) -> Result<(), String> {
         addresses

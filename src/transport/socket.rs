@@ -146,6 +146,15 @@ impl Parsed {
         }
     }
 
+    /// Asks those it leads to whether they may be, as far as no name server is asked.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match &self.place {
+            Place::At(_) => Ok(()),
+            Place::Shared { endpoint, .. } => endpoint.check(),
+            Place::Group { members, .. } => members.iter().try_for_each(Self::check),
+        }
+    }
+
     /// Whether a name server or a disk must be asked before it can be used.
     pub(crate) fn may_wait(&self) -> bool {
         match &self.place {

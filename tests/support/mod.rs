@@ -6,6 +6,7 @@ pub(crate) mod engine;
 pub(crate) mod golden;
 pub(crate) mod receiver;
 pub(crate) mod stream;
+pub(crate) mod xmlrpc;
 
 use std::fs::File;
 use std::io;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Write;
+use std::net::TcpListener;
 use std::process::Child;
 use std::process::ChildStdin;
 use std::process::Command;
@@ -32,22 +33,46 @@ pub(crate) struct Stream {
     pub(crate) closed: Vec<(u64, String)>,
     /// What was no text.
     pub(crate) bad: Vec<String>,
+    pub(crate) host: String,
     pub(crate) port: u16,
 }
 
+/// An address of this machine that nobody else uses: a port that was given up there is nobody's
+/// until it is used again.
+pub(crate) fn own_host() -> String {
+    let (process, number) = (std::process::id(), super::unique());
+    let [a, b] = [process % 250, process / 250 % 250];
+    format!("127.{}.{b}.{}", 1 + a, 1 + number % 250)
+}
+
+/// A place where nobody listens.
+pub(crate) fn nowhere() -> (String, u16) {
+    let host = own_host();
+    let listener = TcpListener::bind((host.as_str(), 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (host, port)
+}
+
 impl Stream {
-    /// At a port that the system chooses.
+    /// At a place of its own.
     pub(crate) fn new() -> Self {
         Self::start(&[])
     }
 
-    pub(crate) fn at(port: u16) -> Self {
-        Self::start(&["--port", &port.to_string()])
+    /// At a place of its own, with more arguments.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::at(&own_host(), 0, arguments)
     }
 
-    pub(crate) fn start(arguments: &[&str]) -> Self {
+    /// At the place where that one was.
+    pub(crate) fn again(was: &Self, arguments: &[&str]) -> Self {
+        Self::at(&was.host, was.port, arguments)
+    }
+
+    pub(crate) fn at(host: &str, port: u16, arguments: &[&str]) -> Self {
         let mut process = Command::new("python3")
             .arg(SCRIPT)
+            .args(["--host", host, "--port", &port.to_string()])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -71,6 +96,7 @@ impl Stream {
             opened: 0,
             closed: Vec::new(),
             bad: Vec::new(),
+            host: host.to_owned(),
             port: 0,
         };
         stream.until("the port", |stream| stream.port > 0);
@@ -79,7 +105,7 @@ impl Stream {
 
     /// Its socket string, with what follows the port.
     pub(crate) fn socket(&self, rest: &str) -> String {
-        format!("tcp:127.0.0.1:{}{rest}", self.port)
+        format!("tcp:{}:{}{rest}", self.host, self.port)
     }
 
     /// The next text, and the number of its connection.

@@ -14,6 +14,8 @@ use serde_json::value::RawValue;
 
 pub(crate) use self::config::config;
 pub(crate) use self::events::events;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::raise::params;
 pub(crate) use self::raise::raise;
 pub(crate) use self::stats::stats;
 pub(crate) use self::subscribe::{subscribe, unsubscribe};

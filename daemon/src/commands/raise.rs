@@ -46,7 +46,7 @@ pub(crate) fn raise(args: &args::Raise) -> Result<(), Failure> {
 }
 
 /// The parameters as JSON text: names may repeat and keep their order.
-fn params(given: &[String]) -> Result<Option<String>, Failure> {
+pub(crate) fn params(given: &[String]) -> Result<Option<String>, Failure> {
     let parsed: Vec<_> = given
         .iter()
         .map(|text| Given::parse(text))

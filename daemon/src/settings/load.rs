@@ -51,13 +51,14 @@ pub(crate) fn print(settings: &Settings) -> Result<String, Failure> {
     toml::to_string(settings).map_err(|error| Failure::new(format!("configuration: {error}")))
 }
 
+/// What is wrong with a configuration, and on which line.
 #[derive(Debug, PartialEq, Eq)]
-struct Problem {
-    line: usize,
-    text: String,
+pub(crate) struct Problem {
+    pub(crate) line: usize,
+    pub(crate) text: String,
 }
 
-fn parse(text: &str) -> Result<Settings, Problem> {
+pub(crate) fn parse(text: &str) -> Result<Settings, Problem> {
     let mut settings: Settings = toml::from_str(text).map_err(|mut error| {
         let line = line_of(text.as_bytes(), error.span().map_or(0, |span| span.start));
         // Without the text to show, it tells the key instead.

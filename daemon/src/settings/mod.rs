@@ -16,6 +16,8 @@ use toml::Spanned;
 
 pub(crate) use self::limits::Limits;
 pub(crate) use self::listen::{Datagram, Fifo, Http, HttpListen, Listen, Network};
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::load::parse;
 pub(crate) use self::load::{likeliest, load, print};
 pub(crate) use self::tcp::Tcp;
 

@@ -98,15 +98,22 @@ fn place(policy: &Policy, path: &Path) -> Result<(PathBuf, PathBuf), OpenError> 
             "no file may be written; see [policy] files".to_owned(),
         ));
     };
-    let below = |root: &Path| path.strip_prefix(root).map(Path::to_owned).ok();
-    // The directory may have been named by way of a symbolic link, or the file.
-    let inner = below(root).or_else(|| below(&root.canonicalize().ok()?));
+    let inner = policy
+        .roots()
+        .iter()
+        .find_map(|root| path.strip_prefix(root).ok().map(Path::to_owned));
     match inner {
         Some(inner) if inner != Path::new("") => Ok((root.clone(), inner)),
         _ => Err(OpenError::Refused(format!(
             "{path:?} is not below {root:?}, where files may be written; see [policy] files"
         ))),
     }
+}
+
+/// Refuses a path that may not be written.
+pub(super) fn check(gate: &Gate, path: &Path) -> Result<(), String> {
+    let allowed = place(&gate.current(), path);
+    allowed.map(|_| ()).map_err(|error| error.text().to_owned())
 }
 
 fn open_root(root: &Path) -> Result<OwnedFd, OpenError> {

@@ -22,20 +22,18 @@ mod writer;
 pub use settings::Flatstore;
 pub(crate) use writer::Announce;
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock, Weak};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
 
-use super::Transports;
 use super::policy::Gate;
 use super::socket::{Parsed, Place};
-use super::worker::{Feed, QueueLimits, Threads, Worker};
-use crate::destination::{Context, Destination, Endpoint, Format, Name, Outlet, Parcel};
-use crate::stats::{Page, Reason};
-use crate::sync::Mutex;
+use super::worker::{Closed, Feed, Keyed, QueueLimits, Threads, Worker};
+use super::{Settings, Transports};
+use crate::destination::{Context, Destination, Endpoint, Format, Name, Outlet};
 use log::Log;
 use settings::Options;
 use writer::{Orders, Writer};
@@ -65,7 +63,7 @@ pub(crate) struct Files {
     gate: Arc<Gate>,
     threads: Arc<Threads>,
     announce: Announce,
-    open: Mutex<HashMap<Box<str>, Weak<Store>>>,
+    open: Keyed<Store>,
 }
 
 impl fmt::Debug for Files {
@@ -85,64 +83,44 @@ struct Store {
 }
 
 impl Files {
-    pub(crate) fn new(
-        settings: Flatstore,
-        limits: QueueLimits,
+    pub(super) fn new(
+        settings: &Settings,
         gate: &Arc<Gate>,
         threads: &Arc<Threads>,
         announce: Announce,
     ) -> Self {
         Self {
-            settings,
-            limits,
+            settings: settings.flatstore.clone(),
+            limits: settings.queue,
             gate: Arc::clone(gate),
             threads: Arc::clone(threads),
             announce,
-            open: Mutex::default(),
+            open: Keyed::default(),
         }
     }
 
     /// The file of that path: opened, if it was not.
     fn open(&self, path: &str, options: &Options) -> Result<Arc<Store>, String> {
-        if let Some(store) = self.find(path, options)? {
-            return Ok(store);
+        if let Some(store) = self.open.find(path) {
+            return store.if_written_so(options);
         }
-        // Not under the lock: a disk can take long.
+        let most = self.settings.max_open_sockets;
+        if self.open.count() >= most {
+            return Err(format!(
+                "{most} files are open already; see max_open_sockets"
+            ));
+        }
+        // Not under a lock: a disk can take long.
         let log = Log::open(&self.gate, path, options.clone());
         let log = log.map_err(|error| error.text().to_owned())?;
         let orders = Arc::<Orders>::default();
         let writer = Writer::new(log, Arc::clone(&orders), Arc::clone(&self.announce));
-        let worker = self.threads.spawn("bellwire-file", writer)?;
         let store = Arc::new(Store {
             options: options.clone(),
-            worker,
+            worker: self.threads.spawn("bellwire-file", writer)?,
             orders,
         });
-        let mut open = self.open.lock().expect("no panic under this lock");
-        // Somebody may have been faster: two threads must not write one file.
-        match live(&open, path) {
-            Some(other) if other.options == *options => Ok(other),
-            Some(_) => Err(CONFLICT.to_owned()),
-            None => {
-                open.insert(path.into(), Arc::downgrade(&store));
-                Ok(store)
-            }
-        }
-    }
-
-    fn find(&self, path: &str, options: &Options) -> Result<Option<Arc<Store>>, String> {
-        let mut open = self.open.lock().expect("no panic under this lock");
-        match live(&open, path) {
-            Some(store) if store.options == *options => return Ok(Some(store)),
-            Some(_) => return Err(CONFLICT.to_owned()),
-            None => open.retain(|_, store| store.strong_count() > 0),
-        }
-        match self.settings.max_open_sockets {
-            most if open.len() >= most => Err(format!(
-                "{most} files are open already; see max_open_sockets"
-            )),
-            _ => Ok(None),
-        }
+        self.open.keep(path, store).if_written_so(options)
     }
 
     /// Rotates an open file. When this returns, its successor is written to; or, if the disk
@@ -150,9 +128,7 @@ impl Files {
     pub(crate) fn rotate(&self, path: &str) -> Result<(), RotateError> {
         let unknown = || RotateError::Unknown(path.to_owned());
         let normal = beneath::normal(&self.gate, path).map_err(|_| unknown())?;
-        let open = self.open.lock().expect("no panic under this lock");
-        let store = live(&open, &normal).ok_or_else(unknown)?;
-        drop(open);
+        let store = self.open.find(&normal).ok_or_else(unknown)?;
         let (done, wait) = bounded(1);
         store.order(done);
         match wait.recv_timeout(ROTATION_TIME) {
@@ -163,13 +139,15 @@ impl Files {
     }
 }
 
-const CONFLICT: &str = "events are written to this file with other options already";
-
-fn live(open: &HashMap<Box<str>, Weak<Store>>, path: &str) -> Option<Arc<Store>> {
-    open.get(path)?.upgrade()
-}
-
 impl Store {
+    /// Two ways of writing one file are refused.
+    fn if_written_so(self: Arc<Self>, options: &Options) -> Result<Arc<Self>, String> {
+        match self.options == *options {
+            true => Ok(self),
+            false => Err("events are written to this file with other options already".to_owned()),
+        }
+    }
+
     fn order(&self, done: Sender<Result<(), String>>) {
         let mut orders = self.orders.lock().expect("no panic under this lock");
         orders.push(done);
@@ -219,6 +197,14 @@ struct FlatFile {
 }
 
 impl Endpoint for FlatFile {
+    fn check(&self) -> Result<(), String> {
+        beneath::check(&self.files.gate, Path::new(&self.path))
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(Path::new(&self.path))
+    }
+
     fn prepare(&self) -> Result<(), String> {
         let store = self.files.open(&self.path, &self.options)?;
         // It is prepared once; a second time would find the same.
@@ -240,23 +226,5 @@ impl Endpoint for FlatFile {
             )),
             None => Box::new(Closed),
         }
-    }
-}
-
-/// A file that nobody prepared.
-#[derive(Debug)]
-struct Closed;
-
-impl Outlet for Closed {
-    fn deliver(&mut self, parcel: Parcel, _: &Context<'_>) {
-        parcel.ticket.dropped(Reason::Other);
-    }
-
-    fn cancel(&mut self, _: &Arc<Page>, _: u8) {}
-
-    fn close(&mut self, _: Reason) {}
-
-    fn waiting(&self) -> usize {
-        0
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! One connection a host and port, shared by its subscriptions, made at the first event. Nothing
 //! waits on it: what finds no room in the kernel stands in a bounded queue, in order, while the
-//! connection is full, broken or being made. See the manual's page for the whole of it.
+//! connection is full, broken or being made. See
+//! [the manual](super::manual::tcp) for the whole of it.
 //!
 //! | module | noun |
 //! |---|---|
@@ -17,7 +18,7 @@
 mod grammar;
 mod line;
 mod receiver;
-mod retry;
+pub(super) mod retry;
 #[cfg(feature = "tls")]
 mod tls;
 mod traffic;

@@ -9,7 +9,7 @@ const FIRST: Duration = Duration::from_millis(100);
 
 /// The pauses of one destination.
 #[derive(Debug)]
-pub(super) struct Retry {
+pub(in crate::transport) struct Retry {
     failures: u32,
     longest: Duration,
     /// Of the random numbers (SplitMix64).
@@ -18,7 +18,7 @@ pub(super) struct Retry {
 
 impl Retry {
     /// Pauses of up to `longest`; other seeds give other ones.
-    pub(super) fn new(longest: Duration, seed: u64) -> Self {
+    pub(in crate::transport) fn new(longest: Duration, seed: u64) -> Self {
         Self {
             failures: 0,
             longest,
@@ -27,7 +27,7 @@ impl Retry {
     }
 
     /// The pause after one more failure.
-    pub(super) fn pause(&mut self) -> Duration {
+    pub(in crate::transport) fn pause(&mut self) -> Duration {
         let span = FIRST
             .saturating_mul(1 << self.failures.min(20))
             .min(self.longest);
@@ -36,12 +36,12 @@ impl Retry {
     }
 
     /// It went well for a while.
-    pub(super) fn reset(&mut self) {
+    pub(in crate::transport) fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// Any number.
-    pub(super) fn random(&mut self) -> u64 {
+    pub(in crate::transport) fn random(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

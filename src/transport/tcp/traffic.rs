@@ -287,12 +287,12 @@ impl Traffic {
             }
         }
         self.drop_if(begun, ended, |message| message.is_for(page, place));
-        let bytes = &mut self.bytes;
-        let asked = |_: &u64, asked: &mut Asked| asked.message.is_for(page, place);
-        for (_, asked) in self.unanswered.extract_if(.., asked) {
-            *bytes -= asked.message.text.len();
-            asked.message.settle(ended);
-        }
+        let asked = self.unanswered.iter();
+        let asked: Vec<u64> = asked
+            .filter(|(_, asked)| asked.message.is_for(page, place))
+            .map(|(&id, _)| id)
+            .collect();
+        asked.into_iter().for_each(|id| self.answered(id, ended));
     }
 
     /// Drops everything.

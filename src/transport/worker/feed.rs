@@ -163,3 +163,21 @@ impl Outlet for Feed {
         self.handed.len() + self.queue.len()
     }
 }
+
+/// The outlet of an endpoint that nobody prepared: it takes nothing.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+impl Outlet for Closed {
+    fn deliver(&mut self, parcel: Parcel, _: &Context<'_>) {
+        parcel.ticket.dropped(Reason::Other);
+    }
+
+    fn cancel(&mut self, _: &Arc<Page>, _: u8) {}
+
+    fn close(&mut self, _: Reason) {}
+
+    fn waiting(&self) -> usize {
+        0
+    }
+}

@@ -5,6 +5,7 @@
 //! | `pool` | a few threads that share what in-process handlers do |
 //! | `thread` | a thread of its own for each slow destination |
 //! | `feed` | the reactor's end of such a thread: an outlet |
+//! | `keyed` | what is open, by key: those who ask for the same share it |
 //! | `queue` | what waits there: bounded in number, bytes and age |
 //!
 //! An outlet that needs a worker keeps the tickets of its parcels on the reactor's thread and
@@ -12,14 +13,18 @@
 //! [`Reports`], by destination and sequence number, and the reactor settles the ticket.
 
 mod feed;
+mod keyed;
 mod pool;
 mod queue;
 mod thread;
 
-pub(crate) use feed::Feed;
+pub(crate) use feed::{Closed, Feed};
+pub(crate) use keyed::Keyed;
 pub(crate) use pool::{Job, Pool, submit};
 pub use queue::QueueLimits;
-pub(crate) use thread::{Delivery, Item, Pause, Threads, Work, Worker};
+#[cfg(feature = "xmlrpc")]
+pub(crate) use thread::Pause;
+pub(crate) use thread::{Delivery, Threads, Work, Worker};
 
 use crossbeam::queue::SegQueue;
 

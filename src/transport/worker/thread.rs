@@ -1,4 +1,8 @@
 //! A thread of its own for each slow destination.
+#![cfg_attr(
+    not(feature = "xmlrpc"),
+    allow(dead_code, reason = "what only servers need, that can be tried again")
+)]
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,0 +1,8 @@
+//! The manual: a page a transport. What its socket looks like, the bytes, the promise, the limits,
+//! and what happens when the other side is slow, dead, or returns.
+
+#[doc = include_str!("../../docs/transports/tcp.md")]
+pub mod tcp {}
+
+#[doc = include_str!("../../docs/transports/virtual.md")]
+pub mod groups {}

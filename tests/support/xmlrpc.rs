@@ -1,0 +1,163 @@
+//! An XML-RPC server in another process, and in another language: `peers/rpc_server.py`.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Write;
+use std::process::Child;
+use std::process::ChildStdin;
+use std::process::Command;
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::RecvTimeoutError;
+
+use serde_json::Value as Json;
+
+use super::PATIENCE;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/rpc_server.py");
+
+/// The server. Killed when dropped.
+pub(crate) struct Server {
+    process: Child,
+    words: ChildStdin,
+    said: Receiver<Json>,
+    pub(crate) port: u16,
+    /// All requests, as they came: head, body and connection.
+    pub(crate) requests: Vec<(String, String, u64)>,
+    /// The calls that the library understood: method and parameters.
+    pub(crate) calls: Vec<(String, Vec<Json>)>,
+    /// How many requests there were, when it was last asked.
+    pub(crate) count: u64,
+}
+
+impl Server {
+    /// At a port that the system chooses.
+    pub(crate) fn new() -> Self {
+        Self::start(&[])
+    }
+
+    pub(crate) fn at(port: u16) -> Self {
+        Self::start(&["--port", &port.to_string()])
+    }
+
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut process = Command::new("python3")
+            .arg(SCRIPT)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let words = process.stdin.take().unwrap();
+        let (say, said) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if say.send(serde_json::from_str(&line).unwrap()).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut server = Self {
+            process,
+            words,
+            said,
+            port: 0,
+            requests: Vec::new(),
+            calls: Vec::new(),
+            count: 0,
+        };
+        while server.port == 0 {
+            server.hear();
+        }
+        server
+    }
+
+    /// Its socket string, with what follows the port.
+    pub(crate) fn socket(&self, rest: &str) -> String {
+        format!("xmlrpc:127.0.0.1:{}{rest}", self.port)
+    }
+
+    /// Tells it something, and waits until it is done.
+    pub(crate) fn tell(&mut self, words: &str) {
+        writeln!(self.words, "{words}").unwrap();
+        self.words.flush().unwrap();
+        let word = words.split(' ').next().unwrap();
+        while self.hear().as_deref() != Some(word) {}
+    }
+
+    /// Waits until it has had so many requests; gives the bodies.
+    pub(crate) fn until(&mut self, requests: usize) -> Vec<String> {
+        while self.requests.len() < requests {
+            self.hear();
+        }
+        self.bodies()
+    }
+
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        self.requests
+            .iter()
+            .map(|(_, body, _)| body.clone())
+            .collect()
+    }
+
+    /// How many requests it has had.
+    pub(crate) fn counted(&mut self) -> u64 {
+        self.tell("count");
+        self.count
+    }
+
+    /// The numbers that the events were raised with, of all requests so far.
+    pub(crate) fn numbers(&mut self) -> Vec<u64> {
+        self.tell("count");
+        self.bodies().iter().map(|body| number(body)).collect()
+    }
+
+    /// Takes one thing that it says; the word, if it has done something.
+    fn hear(&mut self) -> Option<String> {
+        let said = match self.said.recv_timeout(PATIENCE) {
+            Ok(said) => said,
+            Err(RecvTimeoutError::Timeout) => panic!("the server says nothing"),
+            Err(RecvTimeoutError::Disconnected) => panic!("the server is gone"),
+        };
+        let text = |key: &str| said[key].as_str().map(str::to_owned);
+        if let Some(head) = text("request") {
+            let conn = said["conn"].as_u64().unwrap();
+            self.requests.push((head, text("body").unwrap(), conn));
+        } else if let Some(method) = text("call") {
+            let params = said["params"].as_array().unwrap().clone();
+            self.calls.push((method, params));
+        } else if let Some(port) = said["port"].as_u64() {
+            self.port = port.try_into().unwrap();
+        } else if let Some(count) = said["requests"].as_u64() {
+            self.count = count;
+        }
+        text("done")
+    }
+
+    /// Kills it; what it said before is kept.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().unwrap();
+        while let Ok(said) = self.said.recv_timeout(PATIENCE) {
+            if let (Some(head), Some(body)) = (said["request"].as_str(), said["body"].as_str()) {
+                self.requests.push((head.to_owned(), body.to_owned(), 0));
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+/// The number that an event was raised with: its only integer.
+pub(crate) fn number(body: &str) -> u64 {
+    let begin = body.find("<int>").unwrap() + "<int>".len();
+    let end = begin + body[begin..].find('<').unwrap();
+    body[begin..end].parse().unwrap()
+}
