@@ -212,6 +212,33 @@ fn the_end_waits_for_a_receiver_that_reads() {
     assert_eq!((stats.delivered, stats.dropped.total()), (300, 0));
 }
 
+/// New events are refused from the beginning of the end, not from its deadline: the receiver
+/// reads only when one was.
+#[test]
+fn new_events_are_refused_while_the_old_ones_drain() {
+    let dir = TempDir::new();
+    let receiver = Unix::at(&dir.file("e.sock"));
+    let (engine, event) = engine_with("E_X", Config::default());
+    engine
+        .subscribe("E_X", &receiver.socket(), Expire::Never)
+        .unwrap();
+    raise_all(&event, 0..300);
+    let stats = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut told = Told::default();
+            while told.raise(&event, 300) != Raised::Dropped(Reason::Shutdown) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            receiver.numbers(300 + told.queued as usize)
+        });
+        let stats = engine.shutdown(support::PATIENCE);
+        assert_eq!(reader.join().unwrap()[..300], Vec::from_iter(0..300));
+        stats
+    });
+    assert_eq!(stats.dropped.total(), 0);
+    assert_eq!(stats.delivered, stats.fanned_out);
+}
+
 #[test]
 fn an_engine_at_rest_ends_at_once_whatever_the_deadline() {
     for deadline in [Duration::ZERO, Duration::from_secs(3600), Duration::MAX] {

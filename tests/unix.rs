@@ -148,7 +148,7 @@ fn what_waits_too_long_is_dropped_and_counted() {
         dropped > 0
     });
     assert!(
-        begun.elapsed() < wait * 4,
+        begun.elapsed() < wait * 10,
         "too late: {:?}",
         begun.elapsed()
     );
