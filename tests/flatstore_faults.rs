@@ -26,7 +26,6 @@ use bellwire::State;
 use support::Random;
 use support::TempDir;
 use support::engine::settled;
-use support::wait_for;
 
 const HOUR: Expire = Expire::AfterSecs(3600);
 const ROLE: &str = "BELLWIRE_TEST_ROLE";
