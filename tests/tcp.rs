@@ -612,6 +612,15 @@ fn raise_steadily(event: &Event, who: u64, begun: Instant, stop: &AtomicBool) ->
     n
 }
 
+/// Stops the raisers, even if the test fails: they would be waited for.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// Takes datagrams until one of raiser 2 says how many there were; checks the order of the
 /// others, and gives their delays in microseconds.
 fn receive_all(receiver: &Udp, begun: Instant) -> Vec<u64> {
@@ -666,6 +675,7 @@ fn receivers_in_trouble_cost_the_others_nothing() {
         let receiver = scope.spawn(|| receive_all(&udp, begun));
         let raisers =
             [0, 1].map(|who| scope.spawn(move || raise_steadily(event, who, begun, stop)));
+        let raising = Stop(stop);
         peers[0].signal(Signal::STOP);
         peers[2].tell("reply none");
         peers[4].tell("reply garbage");
@@ -678,7 +688,7 @@ fn receivers_in_trouble_cost_the_others_nothing() {
         }
         peers[0].signal(Signal::CONT);
         peers[2].tell("reply ok");
-        stop.store(true, Relaxed);
+        drop(raising);
         let count: u64 = raisers.map(|raiser| raiser.join().unwrap()).iter().sum();
         eventually("the lanes to be empty", || {
             engine.stats().fanned_out == count
