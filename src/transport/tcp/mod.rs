@@ -180,3 +180,6 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
