@@ -27,14 +27,20 @@ fn fanout(criterion: &mut Criterion) {
                 start.elapsed()
             });
         });
-        group.bench_function(BenchmarkId::new("yardstick: send_to", subscribers), |bencher| {
-            let bare = Bare::new(subscribers);
-            bencher.iter(|| bare.send_to());
-        });
-        group.bench_function(BenchmarkId::new("yardstick: sendmmsg", subscribers), |bencher| {
-            let bare = Bare::new(subscribers);
-            bencher.iter_custom(|count| bare.sendmmsg(count));
-        });
+        group.bench_function(
+            BenchmarkId::new("yardstick: send_to", subscribers),
+            |bencher| {
+                let bare = Bare::new(subscribers);
+                bencher.iter(|| bare.send_to());
+            },
+        );
+        group.bench_function(
+            BenchmarkId::new("yardstick: sendmmsg", subscribers),
+            |bencher| {
+                let bare = Bare::new(subscribers);
+                bencher.iter_custom(|count| bare.sendmmsg(count));
+            },
+        );
     }
 }
 
@@ -71,8 +77,7 @@ impl Bare {
     }
 
     fn sendmmsg(&self, count: u64) -> Duration {
-        let addresses: Vec<SocketAddrAny> =
-            self.destinations.iter().map(|&to| to.into()).collect();
+        let addresses: Vec<SocketAddrAny> = self.destinations.iter().map(|&to| to.into()).collect();
         let slices = [std::io::IoSlice::new(&self.payload)];
         let mut controls: Vec<SendAncillaryBuffer<'_, '_, '_>> = addresses
             .iter()

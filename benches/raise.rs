@@ -1,6 +1,10 @@
 //! What a raise costs its caller: unheard, heard, by subscribers, by parameters; each beside its
 //! yardstick.
-#![allow(missing_docs, clippy::disallowed_types, reason = "a bench; loom never sees it")]
+#![allow(
+    missing_docs,
+    clippy::disallowed_types,
+    reason = "a bench; loom never sees it"
+)]
 
 mod rig;
 
@@ -71,9 +75,12 @@ fn heard(criterion: &mut Criterion) {
     group.bench_function("bellwire", |bencher| {
         bencher.iter_custom(|count| rig.time(count, BURST, |event| event.raise(three)));
     });
-    group.bench_function("yardstick: snapshot load + serde_json + queue push", |bencher| {
-        bencher.iter_custom(snapshot_json_queue);
-    });
+    group.bench_function(
+        "yardstick: snapshot load + serde_json + queue push",
+        |bencher| {
+            bencher.iter_custom(snapshot_json_queue);
+        },
+    );
     group.bench_function("yardstick: one send", |bencher| {
         bencher.iter(|| sender.send(&payload).expect("a bound peer"));
     });
@@ -104,7 +111,9 @@ fn by_subscribers(criterion: &mut Criterion) {
                     spent += start.elapsed();
                     left -= now;
                     for socket in &sockets {
-                        rig.engine.unsubscribe(NAME, socket).expect("a valid socket");
+                        rig.engine
+                            .unsubscribe(NAME, socket)
+                            .expect("a valid socket");
                     }
                     rig.settle();
                 }

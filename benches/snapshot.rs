@@ -1,7 +1,11 @@
 //! Loading and publishing a snapshot, against the cells it could be made of.
 //!
 //! The module under test is private, so its source is compiled into this bench.
-#![allow(missing_docs, clippy::disallowed_types, reason = "a bench; loom never sees it")]
+#![allow(
+    missing_docs,
+    clippy::disallowed_types,
+    reason = "a bench; loom never sees it"
+)]
 
 #[path = "../src/snapshot.rs"]
 #[allow(dead_code, unused_imports, unreachable_pub)]

@@ -64,7 +64,12 @@ impl Rig {
     }
 
     /// Times `count` raises, in bursts that fit the lane; the reactor empties it in between.
-    pub(crate) fn time(&self, count: u64, burst: u64, raise: impl Fn(&Event) -> Raised) -> Duration {
+    pub(crate) fn time(
+        &self,
+        count: u64,
+        burst: u64,
+        raise: impl Fn(&Event) -> Raised,
+    ) -> Duration {
         let mut spent = Duration::ZERO;
         let mut left = count;
         while left > 0 {
@@ -83,7 +88,9 @@ impl Rig {
 
 /// One of 16 million loopback addresses, all served by one socket bound to any.
 pub(crate) fn socket(number: usize, port: u16) -> String {
-    let [_, a, b, c] = u32::try_from(number + 1).expect("a small number").to_be_bytes();
+    let [_, a, b, c] = u32::try_from(number + 1)
+        .expect("a small number")
+        .to_be_bytes();
     format!("udp:127.{a}.{b}.{c}:{port}")
 }
 
