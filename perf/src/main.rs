@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `scenario` | what is measured |
 //! | `yardstick`, `peer` | what it is measured against |
-//! | `receiver`, `rig`, `team`, `event` | receivers, the engine under measurement, threads that raise, what they raise |
+//! | `receiver`, `rig`, `team`, `event`, `directory` | receivers, the engine under measurement, threads that raise, what they raise |
 //! | `contest`, `pace`, `histogram`, `interval`, `clock`, `thread`, `disassembly` | how it is measured |
 //! | `row`, `findings`, `report`, `machine`, `progress`, `cli` | how it is told |
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@
 mod cli;
 mod clock;
 mod contest;
+mod directory;
 mod disassembly;
 mod event;
 mod findings;

@@ -1,6 +1,6 @@
-//! ZeroMQ PUB over its own transport, on one machine: `ipc://`.
+//! ZeroMQ PUB over its own transports: TCP, and UNIX streams (`ipc://`).
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 
 use super::Peer;
 use crate::event::Notification;
@@ -13,10 +13,8 @@ pub(crate) struct Zeromq {
 }
 
 impl Zeromq {
-    /// The publisher, once all subscribers have joined, and their receiver.
-    pub(crate) fn start(subscribers: usize) -> Result<(Self, Receiver)> {
-        let name = format!("bellwire-perf-zmq-{}-{subscribers}", std::process::id());
-        let endpoint = format!("ipc://{}", std::env::temp_dir().join(name).display());
+    /// The publisher at that endpoint, once all subscribers have joined, and their receiver.
+    pub(crate) fn start(subscribers: usize, endpoint: &str) -> Result<(Self, Receiver)> {
         let context = zmq::Context::new();
         // XPUB is PUB that also tells who joins; without that, the first messages are lost.
         let socket = context.socket(zmq::XPUB)?;
@@ -25,7 +23,10 @@ impl Zeromq {
         socket.set_sndhwm(0)?;
         socket.set_linger(0)?;
         socket.set_rcvtimeo(5000)?;
-        socket.bind(&endpoint)?;
+        socket.bind(endpoint)?;
+        let endpoint = socket
+            .get_last_endpoint()?
+            .map_err(|_| anyhow!("an odd endpoint"))?;
         let receiver = Receiver::start(&Options {
             kind: Kind::Zeromq(endpoint),
             ..Options::udp(subscribers)

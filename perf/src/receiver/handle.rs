@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -62,9 +62,9 @@ impl Receiver {
             .collect()
     }
 
-    /// The path of one of its UNIX sockets.
-    pub(crate) fn unix(&self, socket: usize) -> &Path {
-        &self.places.unix[socket]
+    /// The paths of its UNIX sockets.
+    pub(crate) fn paths(&self) -> &[PathBuf] {
+        &self.places.unix
     }
 
     /// Counts from zero.

@@ -12,10 +12,11 @@ use anyhow::Result;
 use super::Bench;
 use crate::clock::{cpu_of, process_cpu_ns};
 use crate::contest::Contest;
+use crate::directory::Directory;
 use crate::event::NAME;
 use crate::findings::{Findings, Unit};
 use crate::peer::{Broadcast, Channel, Direct, Kernel, Peer, Statsd};
-use crate::receiver::{Options, Receiver};
+use crate::receiver::{Kind as Way, Options, Receiver};
 use crate::rig::Rig;
 use crate::row::{Part, Row};
 
@@ -26,51 +27,77 @@ struct Load {
     subscribers: usize,
     burst: u64,
     bursts: u64,
-    /// Whether the row of targets asks for it.
-    counts: bool,
+    gap: Duration,
+    /// Whether the row of targets is judged by it. A proxy that has one event at a time pays for
+    /// waking threads, whoever wakes them: told, not judged.
+    judged: bool,
 }
 
-const GAP: Duration = Duration::from_millis(1);
-
-const LOADS: [Load; 3] = [
+const LOADS: [Load; 4] = [
     Load {
         name: "1 subscriber",
         subscribers: 1,
-        burst: 32,
-        bursts: 100,
-        counts: true,
+        burst: 256,
+        bursts: 12,
+        gap: Duration::from_millis(8),
+        judged: true,
     },
     Load {
         name: "64 subscribers",
         subscribers: 64,
-        burst: 1,
-        bursts: 100,
-        counts: true,
+        burst: 16,
+        bursts: 6,
+        gap: Duration::from_millis(16),
+        judged: true,
     },
     Load {
-        name: "1 subscriber, one event a millisecond",
+        name: "1 subscriber, one by one",
         subscribers: 1,
         burst: 1,
         bursts: 100,
-        counts: false,
+        gap: Duration::from_millis(1),
+        judged: false,
+    },
+    Load {
+        name: "64 subscribers, one by one",
+        subscribers: 64,
+        burst: 1,
+        bursts: 100,
+        gap: Duration::from_millis(1),
+        judged: false,
     },
 ];
 
-/// A peer and whoever receives from it.
+/// Somebody who delivers, and whoever receives from it.
 struct Contestant {
     name: &'static str,
     peer: Box<dyn Peer>,
     receiver: Receiver,
-    /// Whether it is only a loop around a kernel call: a yardstick, not somebody to be beaten.
-    bare: bool,
+    /// Which of ours it is measured against: the one whose messages go the same way.
+    against: usize,
+    kind: Kind,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ours,
+    Peer,
+    /// Only a loop around a kernel call: told, but not somebody to be beaten.
+    Bare,
+}
+
+/// Where ours stand among the contestants.
+const UDP: usize = 0;
+const UNIX: usize = 1;
 
 pub(super) fn run(bench: &Bench<'_>) -> Result<Findings> {
     let mut findings = Findings::default();
     for load in LOADS {
         bench.step(load.name);
-        let mut contestants = contestants(load.subscribers)?;
-        let contests = Contest::run_many(bench.rounds(10), contestants.len(), |side| {
+        let directory = Directory::new();
+        let mut contestants = contestants(load.subscribers, &directory)?;
+        let rounds = bench.rounds(if load.judged { 12 } else { 4 });
+        let contests = Contest::run_many(rounds, contestants.len(), |side| {
             slice(&mut contestants[side], load)
         })?;
         report(load, &contestants, &contests, &mut findings);
@@ -79,60 +106,94 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Findings> {
         findings.note("built without the feature zeromq: that peer is missing");
     }
     findings.note(
-        "StatsD has one receiver by its nature. The raw sendmmsg and GSO loops are the yardsticks \
-         of the throughput rows; the raw `send` loop takes part here.",
+        "Over IP, ZeroMQ is compared with our UDP; over UNIX sockets (ipc) with our UNIX datagrams. \
+         StatsD has one receiver by its nature. The raw sendmmsg loop is told here and judged, \
+         with the GSO loop, in the throughput rows.",
     );
     Ok(findings)
 }
 
-fn contestants(subscribers: usize) -> Result<Vec<Contestant>> {
+fn contestants(subscribers: usize, directory: &Directory) -> Result<Vec<Contestant>> {
+    type Make = fn(&Receiver, &[SocketAddr]) -> Result<Box<dyn Peer>>;
+    let udp = Options::udp(subscribers);
+    let unix = Options {
+        kind: Way::Unix(directory.path().to_owned()),
+        ..udp.clone()
+    };
     let mut all = Vec::new();
-    type Make = fn(&[SocketAddr]) -> Result<Box<dyn Peer>>;
-    let mut add = |name, bare, make: Make| -> Result<()> {
-        let receiver = Receiver::start(&Options::udp(subscribers))?;
-        let peer = make(&receiver.addresses(subscribers))?;
+    let mut add = |name, kind, options: &Options, make: Make| -> Result<()> {
+        let receiver = Receiver::start(options)?;
+        let peer = make(&receiver, &receiver.addresses(subscribers))?;
         all.push(Contestant {
             name,
             peer,
             receiver,
-            bare,
+            against: UDP,
+            kind,
         });
         Ok(())
     };
-    add("bellwire", false, |to| {
+    add("bellwire, UDP", Kind::Ours, &udp, |_, to| {
         let rig = Rig::new()?;
         rig.subscribe(NAME, to)?;
         Ok(Box::new(rig))
     })?;
-    add("RwLock, serde_json, send_to", false, |to| {
+    add("bellwire, UNIX", Kind::Ours, &unix, |receiver, _| {
+        let rig = Rig::new()?;
+        receiver
+            .paths()
+            .iter()
+            .try_for_each(|path| rig.subscribe_unix(path))?;
+        Ok(Box::new(rig))
+    })?;
+    add("RwLock, serde_json, send_to", Kind::Peer, &udp, |_, to| {
         Ok(Box::new(Direct::new(to)?))
     })?;
-    add("the same, channel and thread", false, |to| {
+    add("the same, channel and thread", Kind::Peer, &udp, |_, to| {
         Ok(Box::new(Channel::new(to)?))
     })?;
-    add("tokio broadcast", false, |to| {
+    add("tokio broadcast", Kind::Peer, &udp, |_, to| {
         Ok(Box::new(Broadcast::new(to)?))
     })?;
-    match subscribers {
-        1 => {
-            add("StatsD client", false, |to| {
-                Ok(Box::new(Statsd::new(to[0])?))
-            })?;
-            add("raw send", false, |to| Ok(Box::new(Kernel::new(to)?)))?;
-        }
-        _ => add("raw sendmmsg", true, |to| Ok(Box::new(Kernel::new(to)?)))?,
+    if subscribers == 1 {
+        add("StatsD client", Kind::Peer, &udp, |_, to| {
+            Ok(Box::new(Statsd::new(to[0])?))
+        })?;
+        add("raw send", Kind::Peer, &udp, |_, to| {
+            Ok(Box::new(Kernel::new(to)?))
+        })?;
+    } else {
+        add("raw sendmmsg", Kind::Bare, &udp, |_, to| {
+            Ok(Box::new(Kernel::new(to)?))
+        })?;
     }
-    #[cfg(feature = "zeromq")]
-    {
-        let (peer, receiver) = crate::peer::Zeromq::start(subscribers)?;
+    zeromq(&mut all, subscribers, directory)?;
+    Ok(all)
+}
+
+#[cfg(feature = "zeromq")]
+fn zeromq(all: &mut Vec<Contestant>, subscribers: usize, directory: &Directory) -> Result<()> {
+    let ipc = format!("ipc://{}", directory.path().join("zeromq").display());
+    let ways = [
+        ("ZeroMQ PUB, tcp", "tcp://127.0.0.1:*", UDP),
+        ("ZeroMQ PUB, ipc", ipc.as_str(), UNIX),
+    ];
+    for (name, endpoint, against) in ways {
+        let (peer, receiver) = crate::peer::Zeromq::start(subscribers, endpoint)?;
         all.push(Contestant {
-            name: "ZeroMQ PUB",
+            name,
             peer: Box::new(peer),
             receiver,
-            bare: false,
+            against,
+            kind: Kind::Peer,
         });
     }
-    Ok(all)
+    Ok(())
+}
+
+#[cfg(not(feature = "zeromq"))]
+fn zeromq(_: &mut Vec<Contestant>, _: usize, _: &Directory) -> Result<()> {
+    Ok(())
 }
 
 /// The caller's CPU a raise; the sending process's CPU, and the receiver's, a delivered message.
@@ -144,7 +205,7 @@ fn slice(contestant: &mut Contestant, load: Load) -> Result<[f64; 3]> {
     let begun = Instant::now();
     for number in 0..load.bursts {
         // Asleep in between, as a proxy that waits for its next packet.
-        let due = begun + GAP * number as u32;
+        let due = begun + load.gap * number as u32;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         caller += cpu_of(|| done = (0..load.burst).try_for_each(|_| peer.raise()));
         if done.is_err() {
@@ -182,13 +243,23 @@ fn report(
             findings.figure(name, contest.cost(side), Unit::Nanoseconds);
         }
     }
-    for (side, contestant) in contestants.iter().enumerate().skip(1) {
-        if !load.counts || contestant.bare {
-            continue;
-        }
+    for (side, contestant) in contestants.iter().enumerate() {
+        let Contestant {
+            name,
+            against,
+            kind,
+            ..
+        } = contestant;
         for (what, contest) in ["caller", "CPU"].iter().zip(contests) {
-            let what = format!("{}, x {}, {what}", load.name, contestant.name);
-            findings.part(Row::Peers, Part::below(what, contest.ratio(0, side), 1.0));
+            let ratio = contest.ratio(*against, side);
+            let what = format!("{}, x {name}, {what}", load.name);
+            match kind {
+                Kind::Ours => {}
+                Kind::Peer if load.judged => {
+                    findings.part(Row::Peers, Part::below(what, ratio, 1.0));
+                }
+                Kind::Peer | Kind::Bare => findings.figure(what, ratio, Unit::Times),
+            }
         }
     }
 }

@@ -1,13 +1,12 @@
 //! UNIX datagrams a second to a receiver that reads as fast as it can. Its queue holds ten by
 //! default, so both sides sleep and wake all the time: wall time counts here.
 
-use std::path::PathBuf;
-
 use anyhow::{Result, ensure};
 use bellwire::{Config, Raised};
 
 use super::Bench;
 use crate::contest::Contest;
+use crate::directory::Directory;
 use crate::event::{Notification, three};
 use crate::findings::{Findings, Unit};
 use crate::interval::Interval;
@@ -23,7 +22,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Findings> {
     let mut findings = Findings::default();
     let directory = Directory::new();
     let mut receiver = Receiver::start(&Options {
-        kind: Kind::Unix(directory.0.clone()),
+        kind: Kind::Unix(directory.path().to_owned()),
         ..Options::udp(2)
     })?;
     rate(bench, &mut receiver, &mut findings)?;
@@ -36,8 +35,8 @@ fn rate(bench: &Bench<'_>, receiver: &mut Receiver, findings: &mut Findings) -> 
     let mut config = Config::default();
     config.unix_backlog = 2 * BURST as usize;
     let rig = Rig::with(config)?;
-    rig.subscribe_unix(receiver.unix(0))?;
-    let bare = Unix::new(receiver.unix(1), Notification::three().to_vec())?;
+    rig.subscribe_unix(&receiver.paths()[0])?;
+    let bare = Unix::new(&receiver.paths()[1], Notification::three().to_vec())?;
     let contest = Contest::run(bench.rounds(60), 2, |side| {
         receiver.reset()?;
         match side {
@@ -63,7 +62,7 @@ fn lossless(bench: &Bench<'_>, receiver: &mut Receiver, findings: &mut Findings)
     let config = Config::default();
     let backlog = config.unix_backlog as u64;
     let rig = Rig::with(config)?;
-    rig.subscribe_unix(receiver.unix(0))?;
+    rig.subscribe_unix(&receiver.paths()[0])?;
     let mut lost = 0;
     for _ in 0..bench.rounds(20) {
         receiver.reset()?;
@@ -92,22 +91,4 @@ fn raise(rig: &Rig, events: u64) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// A directory for sockets, removed at the end.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        let name = format!("bellwire-perf-{}", std::process::id());
-        Self(std::env::temp_dir().join(name))
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("cannot remove {}: {error}", self.0.display());
-        }
-    }
 }
