@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Whether this build is for loom, which wants its maxima small.
+const MODEL: bool = cfg!(all(loom, feature = "loom"));
+
 /// Longest event name, in bytes (OpenSIPS `MAX_EVENT_NAME`).
 pub const EVENT_NAME_BYTES: usize = 64;
 /// Most events one engine can know.
@@ -21,7 +24,7 @@ pub const LANE_EVENTS: usize = 4096;
 /// Bytes of one block of a raising thread's arena.
 pub const ARENA_BLOCK_BYTES: usize = 64 * 1024;
 /// Subscriptions in one chunk of a subscriber table: what one change copies.
-pub const CHUNK_SUBSCRIPTIONS: usize = 256;
+pub const CHUNK_SUBSCRIPTIONS: usize = if MODEL { 2 } else { 256 };
 /// Events the reactor takes from one lane before it looks at the next.
 pub const DRAIN_EVENTS: usize = 64;
 /// Datagrams handed to the kernel in one `sendmmsg`.

@@ -108,9 +108,10 @@ impl Core {
     pub(super) fn close(&mut self) {
         self.shared.parker.close();
         self.settle_reports();
-        let cells = self.shared.registry.cells();
+        let registry = &self.shared.registry;
         let count = |raise: Raise| {
-            cells[raise.event as usize]
+            // Loaded for each: an event may have been declared since the one before.
+            registry.cells()[raise.event as usize]
                 .totals
                 .dropped_before
                 .add(Reason::Shutdown, 1);

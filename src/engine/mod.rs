@@ -7,6 +7,8 @@ mod fanout;
 mod outlets;
 mod raise;
 mod reactor;
+#[cfg(any(fuzzing, all(loom, feature = "loom")))]
+pub(crate) mod rig;
 mod shared;
 
 pub use config::Config;
@@ -26,7 +28,7 @@ use crate::transport::route::Occurrence;
 use crate::transport::{Policy, SocketError};
 use crate::wire::jsonrpc;
 use reactor::Reactor;
-use shared::Shared;
+use shared::{Alarm, Shared};
 
 /// Owns the engine's threads. Shuts down and drains when dropped.
 #[derive(Debug)]
@@ -44,7 +46,8 @@ impl Engine {
         let poll = mio::Poll::new().map_err(|error| StartError::new("an epoll", error))?;
         let waker = mio::Waker::new(poll.registry(), reactor::WAKE)
             .map_err(|error| StartError::new("an eventfd", error))?;
-        let shared = Arc::new(Shared::new(config, waker));
+        let alarm = Alarm(Box::new(move || waker.wake()));
+        let shared = Arc::new(Shared::new(config, alarm));
         let reactor = Reactor::new(Arc::clone(&shared), poll)
             .map_err(|error| StartError::new("a UDP socket", error))?;
         let mut engine = Self {
@@ -79,10 +82,7 @@ impl Engine {
 
     fn stop(&mut self, deadline: Duration) {
         let shared = &self.handle.shared;
-        let until = Instant::now() + deadline;
-        let until = *shared.drain_until.get_or_init(|| until);
-        shared.parker.refuse();
-        shared.registry.stop();
+        let until = shared.refuse(Instant::now() + deadline);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("an engine thread panicked");

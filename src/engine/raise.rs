@@ -17,6 +17,7 @@ use crate::limits::PAYLOAD_BYTES;
 use crate::parker::Notified;
 use crate::registry::EventCell;
 use crate::stats::{RaiseCount, Reason, Totals};
+use crate::sync::per_thread;
 use crate::wire::jsonrpc;
 
 /// A declared event. Cheap to clone; any thread may raise it.
@@ -87,7 +88,7 @@ impl Event {
     }
 }
 
-thread_local! {
+per_thread! {
     /// This thread's lanes: one for each engine it raises events of.
     static RAISERS: RefCell<Vec<Raiser>> = const { RefCell::new(Vec::new()) };
 }
@@ -183,16 +184,19 @@ impl Raiser {
         }
     }
 
-    /// The engine closed before it could see the last push. What still lies in the lane is
-    /// nobody's; each event is taken out once, here or by the reactor, and counted there.
+    /// The engine closed, maybe before it could see the last push. What still lies in the lane is
+    /// nobody's; each event is taken out once, here or by the reactor, and counted there. If
+    /// nothing does, the reactor has it.
     #[cold]
     fn take_back(&mut self) -> Raised {
+        let mut raised = Raised::Queued;
         while let Some(raise) = self.lane.reclaim() {
             if let Some(Some(counted)) = self.counts.get(raise.event as usize) {
                 counted.count.dropped.add(Reason::Shutdown, 1);
             }
+            raised = Raised::Dropped(Reason::Shutdown);
         }
-        Raised::Dropped(Reason::Shutdown)
+        raised
     }
 }
 

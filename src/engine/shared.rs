@@ -1,5 +1,7 @@
 //! What the handles, the raising threads, the reactor and the control thread share.
 
+use std::fmt;
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -20,13 +22,18 @@ pub(crate) struct Raise {
     pub(crate) payload: Bytes,
 }
 
-/// Wakes the reactor out of its poll: one write to an eventfd.
-#[derive(Debug)]
-pub(crate) struct Alarm(pub(crate) mio::Waker);
+/// Wakes the reactor out of its sleep: one write to an eventfd.
+pub(crate) struct Alarm(pub(crate) Box<dyn Fn() -> io::Result<()> + Send + Sync>);
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alarm").finish_non_exhaustive()
+    }
+}
 
 impl Wake for Alarm {
     fn wake(&self) {
-        if let Err(error) = self.0.wake() {
+        if let Err(error) = (self.0)() {
             tracing::error!(%error, "cannot wake the reactor");
         }
     }
@@ -66,8 +73,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, waker: mio::Waker) -> Self {
-        let parker = Arc::new(Parker::new(Alarm(waker)));
+    pub(crate) fn new(config: Config, alarm: Alarm) -> Self {
+        let parker = Arc::new(Parker::new(alarm));
         let notifier = Arc::clone(&parker);
         let reports = Arc::new(Reports::new(move || {
             notifier.notify();
@@ -87,5 +94,14 @@ impl Shared {
             drain_until: OnceLock::new(),
             drain: config.drain,
         }
+    }
+
+    /// Refuses new events, and tells the reactor and the control thread to end. Says when they
+    /// stop waiting: `until`, or what was said the first time.
+    pub(crate) fn refuse(&self, until: Instant) -> Instant {
+        let until = *self.drain_until.get_or_init(|| until);
+        self.parker.refuse();
+        self.registry.stop();
+        until
     }
 }

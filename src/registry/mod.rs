@@ -12,8 +12,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam::queue::SegQueue;
-
 pub(crate) use shelf::Identity;
 pub use subscription::{Expire, State, Subscription};
 pub(crate) use table::{EventCell, Record, Table, Target};
@@ -23,7 +21,7 @@ use crate::event::EventName;
 use crate::limits;
 use crate::snapshot::{Retired, Snapshot};
 use crate::stats::Page;
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, MutexGuard, SegQueue};
 use shelf::{Leaver, NEVER, Newcomer, Place, Shelf};
 
 /// Subscriptions end at the next multiple of this, in milliseconds of the engine's clock.

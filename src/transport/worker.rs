@@ -10,9 +10,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use crossbeam::queue::SegQueue;
 
 use crate::stats::{Outcome, Reason};
+use crate::sync::SegQueue;
 
 /// Jobs one worker can have waiting.
 pub(crate) const QUEUE: usize = 4096;
