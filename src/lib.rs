@@ -76,7 +76,7 @@ mod snapshot;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::arena::Arena;
-    pub use crate::engine::rig::{Rig, Send};
+    pub use crate::engine::rig::{Hand, Rig, Send, Work};
     pub use crate::lane::{Consumer, Lanes, Producer};
     pub use crate::parker::{Nap, Notified, Parker, Wake};
     pub use crate::snapshot::{Retired, Snapshot};

@@ -22,7 +22,7 @@ pub const SUBSCRIPTIONS: usize = 4_000_000;
 /// Events that one raising thread can have waiting for the reactor.
 pub const LANE_EVENTS: usize = 4096;
 /// Bytes of one block of a raising thread's arena.
-pub const ARENA_BLOCK_BYTES: usize = 64 * 1024;
+pub const ARENA_BLOCK_BYTES: usize = if MODEL { 64 } else { 64 * 1024 };
 /// Subscriptions in one chunk of a subscriber table: what one change copies.
 pub const CHUNK_SUBSCRIPTIONS: usize = if MODEL { 2 } else { 256 };
 /// Events the reactor takes from one lane before it looks at the next.

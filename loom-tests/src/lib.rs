@@ -101,7 +101,7 @@ impl Wake for Bell {
     }
 }
 
-/// Longer than any model runs.
+/// Longer than any model waits.
 const LONG: Duration = Duration::from_secs(3600);
 
 /// A real engine whose threads are the model's, and whose kernel notes what is sent.
@@ -111,6 +111,8 @@ pub struct Engine {
     pub rig: Rig,
     bell: Bell,
     sent: Arc<std::sync::Mutex<Vec<u16>>>,
+    /// Rung for each datagram.
+    sending: Bell,
 }
 
 impl Engine {
@@ -125,22 +127,29 @@ impl Engine {
         let alarm = bell.clone();
         let rig = Rig::new(config, move || alarm.ring());
         let event = rig.declare("E_X").expect("a good name");
-        let sent = Arc::default();
-        (Self { rig, bell, sent }, event)
+        let engine = Self {
+            rig,
+            bell,
+            sent: Arc::default(),
+            sending: Bell::default(),
+        };
+        (engine, event)
     }
 
     /// Starts the reactor.
     pub fn start(&self) -> Reactor {
         let (rig, bell) = (self.rig.clone(), self.bell.clone());
-        let sent = Arc::clone(&self.sent);
+        let (sent, sending) = (Arc::clone(&self.sent), self.sending.clone());
         let run = move || {
             let send = Arc::new(move |to: SocketAddr, _: &[u8]| {
                 sent.lock().expect("not poisoned").push(to.port());
+                sending.ring();
                 Ok(())
             });
             rig.run_reactor(send, |timeout| match timeout {
-                None => bell.sleep(),
-                Some(_) => thread::yield_now(),
+                Some(timeout) if timeout < LONG / 2 => thread::yield_now(),
+                // Nobody waits that long: a sleeper that is not rung is lost.
+                Some(_) | None => bell.sleep(),
             });
         };
         Reactor(spawn(run))
@@ -162,6 +171,11 @@ impl Engine {
     pub fn unsubscribe(&self, event: &str, port: u16) {
         let ended = self.rig.unsubscribe(event, &socket(port));
         assert!(ended.expect("a declared event and a good socket"));
+    }
+
+    /// Sleeps until the next datagram is sent.
+    pub fn wait_sent(&self) {
+        self.sending.sleep();
     }
 
     /// Asks the reactor to drain and to end.

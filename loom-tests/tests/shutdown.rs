@@ -57,3 +57,19 @@ fn a_raiser_of_two() {
 fn two_raisers() {
     every_event_is_accounted_for(2, 1);
 }
+
+#[test]
+fn what_was_raised_before_is_delivered_and_what_comes_after_is_dropped() {
+    model(|| {
+        let (engine, event) = Engine::new(2);
+        engine.subscribe("E_X", 1);
+        let reactor = engine.start();
+        assert_eq!(event.raise(|_| {}), Raised::Queued);
+        engine.refuse();
+        assert_eq!(event.raise(|_| {}), Raised::Dropped(Reason::Shutdown));
+        reactor.join();
+        assert_eq!(engine.sent(), [1]);
+        let stats = engine.rig.stats();
+        assert_eq!(stats.dropped_before.of(Reason::Shutdown), 1);
+    });
+}

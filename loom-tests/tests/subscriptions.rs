@@ -3,6 +3,7 @@
 
 use bellwire::{Expire, Raised};
 use bellwire_loom_tests::{Engine, model, refuse, socket, spawn};
+use loom::thread;
 
 #[test]
 fn an_acknowledged_subscription_hears_the_raise() {
@@ -11,9 +12,27 @@ fn an_acknowledged_subscription_hears_the_raise() {
         let reactor = engine.start();
         engine.subscribe("E_X", 1);
         assert_eq!(event.raise(|_| {}), Raised::Queued);
+        // Nothing else wakes the reactor.
+        engine.wait_sent();
         engine.refuse();
         reactor.join();
         assert_eq!(engine.sent(), [1]);
+    });
+}
+
+#[test]
+fn a_subscription_that_ends_is_let_go_of() {
+    model(|| {
+        let (engine, _) = Engine::new(1);
+        engine.subscribe("E_X", 1);
+        let reactor = engine.start();
+        engine.unsubscribe("E_X", 1);
+        // Nothing else wakes the reactor.
+        while engine.rig.let_go() == 0 {
+            thread::yield_now();
+        }
+        engine.refuse();
+        reactor.join();
     });
 }
 

@@ -1,5 +1,6 @@
 //! An engine without threads, kernel and clock of its own: who drives it brings them.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -14,12 +15,25 @@ use super::core::Core;
 use super::reactor::{Outside, Reactor};
 use super::shared::{Alarm, Shared};
 use super::{Config, Handle, control};
+use crate::destination::{Context, Destination, Endpoint, Format, Outlet, Parcel, Route, Socket};
 use crate::os::{Datagrams, Os, To};
-use crate::registry::{Change, Changed, Expire};
+use crate::registry::{Change, Changed, Expire, Identity};
+use crate::stats::{Outcome, Page, Reason, Ticket};
+use crate::transport::worker::Report;
 
 /// The engine's shared parts, and its threads as functions. The rest is [`Handle`].
 #[derive(Clone, Debug)]
 pub struct Rig(Handle);
+
+/// Takes what a worker is to deliver.
+pub type Hand = Arc<dyn Fn(Work) + std::marker::Send + Sync>;
+
+/// One event on a worker's desk.
+#[derive(Debug)]
+pub struct Work {
+    destination: u32,
+    sequence: u64,
+}
 
 /// Takes a datagram, as the kernel would.
 pub type Send = Arc<dyn Fn(SocketAddr, &[u8]) -> io::Result<()> + std::marker::Send + Sync>;
@@ -75,6 +89,57 @@ impl Rig {
         any
     }
 
+    /// Subscribes a destination that hands each event to a worker, which is to
+    /// [`report`](Self::report) it.
+    ///
+    /// # Panics
+    /// When the event was not declared.
+    pub fn subscribe_worker(&self, event: &str, key: &str, hand: Hand) {
+        let event = self.0.cell(event).expect("a declared event").id;
+        let endpoint = Box::new(Worker(hand));
+        let socket = Socket {
+            route: Route::Shared {
+                key: key.into(),
+                endpoint,
+            },
+            format: Format::Json,
+            name: None,
+        };
+        let expire = Expire::Never;
+        let change = Change::Subscribe {
+            event,
+            socket,
+            expire,
+        };
+        self.0.shared.registry.apply(0, [change]);
+    }
+
+    /// Ends the subscription of a worker's destination.
+    ///
+    /// # Panics
+    /// When the event was not declared.
+    pub fn unsubscribe_worker(&self, event: &str, key: &str) {
+        let event = self.0.cell(event).expect("a declared event").id;
+        let identity = Identity::Name(key);
+        let change = Change::Unsubscribe { event, identity };
+        self.0.shared.registry.apply(0, [change]);
+        self.0.shared.parker.notify();
+    }
+
+    /// A worker has delivered the event.
+    pub fn report(&self, work: Work) {
+        self.0.shared.reports.push(Report {
+            destination: work.destination,
+            sequence: work.sequence,
+            outcome: Outcome::Delivered,
+        });
+    }
+
+    /// How many places the reactor has let go of that the registry has not taken back.
+    pub fn let_go(&self) -> usize {
+        self.0.shared.registry.released.len()
+    }
+
     /// What the control thread waits for.
     pub fn wait_due(&self, now_ms: u64) -> bool {
         self.0.shared.registry.wait_due(now_ms)
@@ -86,6 +151,65 @@ impl Deref for Rig {
 
     fn deref(&self) -> &Handle {
         &self.0
+    }
+}
+
+/// A destination behind a worker.
+struct Worker(Hand);
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
+
+impl Endpoint for Worker {
+    fn open(&self, destination: &Arc<Destination>, _: &Context<'_>) -> Box<dyn Outlet> {
+        Box::new(Desk {
+            worker: Self(Arc::clone(&self.0)),
+            destination: destination.id,
+            tickets: VecDeque::new(),
+            settled: 0,
+        })
+    }
+}
+
+/// The events that the worker has, oldest first.
+#[derive(Debug)]
+struct Desk {
+    worker: Worker,
+    destination: u32,
+    tickets: VecDeque<Ticket>,
+    settled: u64,
+}
+
+impl Outlet for Desk {
+    fn deliver(&mut self, parcel: Parcel, _: &Context<'_>) {
+        let sequence = self.settled + self.tickets.len() as u64;
+        self.tickets.push_back(parcel.ticket);
+        (self.worker.0)(Work {
+            destination: self.destination,
+            sequence,
+        });
+    }
+
+    fn outcome(&mut self, sequence: u64, outcome: Outcome) {
+        assert_eq!(sequence, self.settled, "the report of another");
+        let ticket = self.tickets.pop_front().expect("a ticket of that event");
+        self.settled += 1;
+        ticket.settle(outcome);
+    }
+
+    fn cancel(&mut self, _: &Arc<Page>, _: u8) {}
+
+    fn close(&mut self, reason: Reason) {
+        for ticket in self.tickets.drain(..) {
+            ticket.dropped(reason);
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.tickets.len()
     }
 }
 

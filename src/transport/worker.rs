@@ -48,7 +48,7 @@ impl Reports {
         }
     }
 
-    fn push(&self, report: Report) {
+    pub(crate) fn push(&self, report: Report) {
         self.queue.push(report);
         (self.wake)();
     }
