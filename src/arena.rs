@@ -16,7 +16,7 @@ const BLOCKS: usize = 16;
 const ROOM: usize = ARENA_BLOCK_BYTES / 32;
 
 /// A thread's supply of payload memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Arena {
     block: BytesMut,
     resting: VecDeque<BytesMut>,
@@ -24,36 +24,38 @@ pub struct Arena {
     room: usize,
 }
 
-impl Arena {
-    /// The block to write the next payload to; empty, with room for an ordinary one.
-    ///
-    /// It is taken out, not borrowed: what writes the payload may itself raise events, and then
-    /// finds an arena that gives it another block.
-    #[inline]
-    pub fn lease(&mut self) -> BytesMut {
-        let mut block = std::mem::take(&mut self.block);
-        if block.capacity() < self.room {
-            block = self.turn(block);
+impl Default for Arena {
+    fn default() -> Self {
+        Self {
+            block: BytesMut::new(),
+            // With one more for a moment.
+            resting: VecDeque::with_capacity(BLOCKS + 1),
+            room: ROOM,
         }
-        block
     }
+}
 
-    /// Cuts the payload off the leased block and takes the rest back.
+impl Arena {
+    /// Cuts off what `write` appends. If `write` panics, what it appended is still there: it must
+    /// have cut it off itself.
     #[inline]
-    pub fn settle(&mut self, mut block: BytesMut) -> Bytes {
-        let payload = block.split().freeze();
+    pub fn write(&mut self, write: impl FnOnce(&mut BytesMut)) -> Bytes {
+        if self.block.capacity() < self.room {
+            self.turn();
+        }
+        write(&mut self.block);
+        let payload = self.block.split().freeze();
         if payload.len() > self.room {
             self.room = payload.len().next_power_of_two().min(ARENA_BLOCK_BYTES);
         }
-        self.block = block;
         payload
     }
 
     /// Lays the used-up block to rest and takes the first one that is free again.
     #[cold]
     #[inline(never)]
-    fn turn(&mut self, used: BytesMut) -> BytesMut {
-        self.room = self.room.max(ROOM);
+    fn turn(&mut self) {
+        let used = std::mem::take(&mut self.block);
         if used.capacity() > 0 || !self.resting.is_empty() {
             self.resting.push_back(used);
         }
@@ -62,11 +64,12 @@ impl Arena {
                 break;
             };
             if block.try_reclaim(ARENA_BLOCK_BYTES) {
-                return block;
+                self.block = block;
+                return;
             }
             self.resting.push_back(block);
         }
         self.resting.truncate(BLOCKS);
-        BytesMut::with_capacity(ARENA_BLOCK_BYTES)
+        self.block = BytesMut::with_capacity(ARENA_BLOCK_BYTES);
     }
 }

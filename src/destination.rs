@@ -7,16 +7,19 @@
 //! they keep their order and a dead peer is found once.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::os::Os;
+use crate::os::{Answer, Os};
 use crate::stats::{Outcome, Page, Reason, Ticket};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::atomic::{AtomicI32, AtomicU8, AtomicU64};
+use crate::sync::{Mutex, MutexGuard};
+use crate::wire::request::Form;
 
 /// The form in which a subscriber wants its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,11 +30,34 @@ pub(crate) enum Format {
     Text,
 }
 
+/// How a subscription wants its events treated, beyond their form. Plain UDP and whatever has no
+/// use for it passes over it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Manner {
+    /// Delivered only when the receiver has answered.
+    pub(crate) reliable: bool,
+    pub(crate) when_full: WhenFull,
+}
+
+/// Which event a full queue gives up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// The one that has waited longest: the latest data matters.
+    #[default]
+    DropOldest,
+    /// The one that comes: what was accepted stays.
+    DropNewest,
+}
+
 /// A parsed socket string.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) route: Route,
     pub(crate) format: Format,
+    /// A JSON form of its own.
+    pub(crate) form: Option<Arc<Form>>,
+    pub(crate) manner: Manner,
     /// The name of the subscription, where the address does not say it all.
     pub(crate) name: Option<Name>,
 }
@@ -45,6 +71,14 @@ pub(crate) struct Name {
     pub(crate) printed: Box<str>,
 }
 
+/// The socket string of a plain UDP address.
+pub(crate) fn udp_text(address: SocketAddr, format: Format) -> String {
+    match format {
+        Format::Json => format!("udp:{address}"),
+        Format::Text => format!("udp:{address}?format=text"),
+    }
+}
+
 /// Where a socket leads.
 #[derive(Debug)]
 pub(crate) enum Route {
@@ -55,10 +89,54 @@ pub(crate) enum Route {
         key: Box<str>,
         endpoint: Box<dyn Endpoint>,
     },
+    /// Several sockets, none of them a group.
+    Group {
+        key: Box<str>,
+        strategy: Strategy,
+        members: Vec<Socket>,
+        /// How long a member that failed is left alone.
+        hold: Duration,
+    },
+}
+
+/// How a group shares its events among its members (OpenSIPS `event_virtual`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    /// Each member gets each event.
+    Parallel,
+    /// The first member that is well gets it; if that one fails, the next.
+    Failover,
+    /// The members get them in turn; those that are not well are passed over.
+    RoundRobin,
+}
+
+impl Strategy {
+    /// All, as socket strings name them.
+    pub(crate) const ALL: [(&str, Self); 3] = [
+        ("PARALLEL", Self::Parallel),
+        ("FAILOVER", Self::Failover),
+        ("ROUND-ROBIN", Self::RoundRobin),
+    ];
 }
 
 /// A destination that was parsed and not yet opened.
 pub(crate) trait Endpoint: fmt::Debug + Send + Sync {
+    /// Does what may block (reading a file, for instance) before it is first used. Called by who
+    /// subscribes, which is refused if this fails.
+    fn prepare(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Whether that may take a while.
+    fn may_wait(&self) -> bool {
+        false
+    }
+
+    /// The address, where it is not for a name server to tell it.
+    fn address(&self) -> Option<SocketAddr> {
+        None
+    }
+
     /// Makes the outlet. Must not block; an outlet that cannot reach its peer yet says so in its
     /// destination's health and in the outcomes.
     fn open(&self, destination: &Arc<Destination>, cx: &Context<'_>) -> Box<dyn Outlet>;
@@ -77,6 +155,7 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Parcel {
     pub(crate) payload: Bytes,
     pub(crate) ticket: Ticket,
+    pub(crate) manner: Manner,
 }
 
 /// An open destination. Lives on the reactor's thread and must never block it.
@@ -103,6 +182,9 @@ pub(crate) trait Outlet: fmt::Debug + Send {
     /// A worker reports what became of a parcel handed to it.
     fn outcome(&mut self, _sequence: u64, _outcome: Outcome) {}
 
+    /// What a host is called in numbers, which the outlet asked for.
+    fn found(&mut self, _answer: &Answer, _cx: &Context<'_>) {}
+
     /// The subscription in that place ended: what waits for it is dropped.
     fn cancel(&mut self, page: &Arc<Page>, place: u8);
 
@@ -123,13 +205,18 @@ pub(crate) struct Destination {
     pub(crate) health: Health,
 }
 
-/// How a destination does. Written by the reactor, read by listings.
+/// How a destination does. Written by one thread, the reactor or the destination's worker; read
+/// by listings.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     state: AtomicU8,
     errno: AtomicI32,
     /// Milliseconds of the engine's clock.
     since: AtomicU64,
+    /// What is wrong, where no errno says it.
+    trouble: Mutex<Option<Box<str>>>,
+    /// The last error that was noted.
+    noted: Mutex<Option<Box<str>>>,
 }
 
 const UP: u8 = 0;
@@ -137,11 +224,11 @@ const BLOCKED: u8 = 1;
 const DOWN: u8 = 2;
 
 /// A plain copy of a [`Health`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HealthNow {
     Up,
     Blocked,
-    Down { errno: i32, since_ms: u64 },
+    Down { error: String, since_ms: u64 },
 }
 
 impl Health {
@@ -155,11 +242,40 @@ impl Health {
 
     /// Down since then, unless it was down already.
     pub(crate) fn down(&self, errno: i32, now_ms: u64) {
+        *self.trouble() = None;
         self.errno.store(errno, Relaxed);
+        self.fall(now_ms);
+    }
+
+    /// The same for what no errno says.
+    pub(crate) fn down_because(&self, trouble: &str, now_ms: u64) {
+        *self.trouble() = Some(trouble.into());
+        self.fall(now_ms);
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<Box<str>>> {
+        self.trouble.lock().expect("no panic under this lock")
+    }
+
+    fn fall(&self, now_ms: u64) {
         if self.state.load(Relaxed) != DOWN {
             self.since.store(now_ms, Relaxed);
             self.state.store(DOWN, Relaxed);
         }
+    }
+
+    /// Keeps the text of an error that does not bring it down.
+    pub(crate) fn note(&self, error: &str) {
+        let mut noted = self.noted.lock().expect("no panic under this lock");
+        if noted.as_deref() != Some(error) {
+            *noted = Some(error.into());
+        }
+    }
+
+    /// The last error that was noted.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        let noted = self.noted.lock().expect("no panic under this lock");
+        noted.as_deref().map(str::to_owned)
     }
 
     pub(crate) fn read(&self) -> HealthNow {
@@ -167,7 +283,10 @@ impl Health {
             UP => HealthNow::Up,
             BLOCKED => HealthNow::Blocked,
             _ => HealthNow::Down {
-                errno: self.errno.load(Relaxed),
+                error: match &*self.trouble() {
+                    Some(trouble) => trouble.to_string(),
+                    None => io::Error::from_raw_os_error(self.errno.load(Relaxed)).to_string(),
+                },
                 since_ms: self.since.load(Relaxed),
             },
         }

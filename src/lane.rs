@@ -5,9 +5,11 @@
 //! gives it up when it ends. The consumer keeps its own list of the lanes and reads the shared one
 //! only when the version says that it changed.
 //!
-//! A lane ends in two steps: the producer's last push, then its `ended` flag (Release). The
-//! consumer reads the flag (Acquire) *before* it empties the lane: if the flag was up, nothing can
-//! come after what it finds there, and the lane is let go.
+//! A lane ends in two steps: the producer's last push, then its `ended` flag (Release). An ended
+//! lane is taken over by the next thread that registers, with what still lies in it: so there are
+//! no more lanes than threads that raise at one time, however many come and go. The consumer lets
+//! go of an ended lane that it finds empty. Both happen under the lock, where the flag is read
+//! (Acquire) *before* the queue is looked at: if it was up, nothing can come after.
 
 use std::sync::Arc;
 
@@ -41,8 +43,25 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// A new lane, for the calling thread.
+    /// A lane for the calling thread.
     pub fn register(&self) -> Producer<T> {
+        self.take_over().unwrap_or_else(|| self.add())
+    }
+
+    /// The emptiest lane whose thread has ended.
+    fn take_over(&self) -> Option<Producer<T>> {
+        let registered = self.registered.lock().expect("no panic under this lock");
+        let ended = registered
+            .iter()
+            .filter(|lane| lane.ended.load(Acquire)) // SYNC(lane.end): after its last push
+            .min_by_key(|lane| lane.queue.len())?;
+        ended.ended.store(false, Relaxed);
+        Some(Producer {
+            lane: Arc::clone(ended),
+        })
+    }
+
+    fn add(&self) -> Producer<T> {
         let lane = Arc::new(Lane {
             queue: ArrayQueue::new(self.capacity),
             ended: CachePadded::new(AtomicBool::new(false)),
@@ -119,16 +138,14 @@ impl<T> Consumer<T> {
                 self.next = 0;
             }
             let lane = &self.lanes[self.next];
-            let ended = lane.ended.load(Acquire); // SYNC(lane.end): before the queue is emptied
+            let ended = lane.ended.load(Relaxed);
             let mut taken = 0;
             while taken < limit {
                 let Some(item) = lane.queue.pop() else { break };
                 take(item);
                 taken += 1;
             }
-            if ended && taken < limit {
-                self.let_go(all, self.next);
-            } else {
+            if !(ended && taken < limit && self.let_go(all, self.next)) {
                 self.next += 1;
             }
             if taken > 0 {
@@ -153,10 +170,18 @@ impl<T> Consumer<T> {
         self.lanes.clone_from(&registered);
     }
 
-    fn let_go(&mut self, all: &Lanes<T>, index: usize) {
-        let lane = self.lanes.swap_remove(index);
+    /// Lets go of an ended lane, unless another thread has taken it over; says whether it did.
+    fn let_go(&mut self, all: &Lanes<T>, index: usize) -> bool {
         let mut registered = all.registered.lock().expect("no panic under this lock");
-        registered.retain(|other| !Arc::ptr_eq(other, &lane));
+        let lane = &self.lanes[index];
+        // SYNC(lane.end): the flag before the queue.
+        if !lane.ended.load(Acquire) || !lane.queue.is_empty() {
+            return false;
+        }
+        registered.retain(|other| !Arc::ptr_eq(other, lane));
+        drop(registered);
+        self.lanes.swap_remove(index);
+        true
     }
 }
 
@@ -204,6 +229,45 @@ mod tests {
         assert!(consumer.is_idle(&all));
         second.push(1).unwrap();
         assert!(!consumer.is_idle(&all));
+    }
+
+    #[test]
+    fn an_ended_lane_is_taken_over_with_what_lies_in_it() {
+        let all = Lanes::new(4);
+        let mut consumer = Consumer::default();
+        for item in 0..3 {
+            all.register().push(item).unwrap();
+        }
+        assert_eq!(all.registered.lock().unwrap().len(), 1);
+        let living = all.register();
+        living.push(3).unwrap();
+        assert_eq!(living.push(9), Err(9), "the lane is full");
+        let other = all.register();
+        other.push(4).unwrap();
+        assert_eq!(all.registered.lock().unwrap().len(), 2);
+        let mut items = drain_all(&mut consumer, &all);
+        items.retain(|&item| item != 4);
+        assert_eq!(items, [0, 1, 2, 3]);
+        living.push(5).unwrap();
+        drop((living, other));
+        assert_eq!(drain_all(&mut consumer, &all), [5]);
+        assert!(all.registered.lock().unwrap().is_empty());
+        all.register().push(6).unwrap();
+        assert!(!consumer.is_idle(&all));
+        assert_eq!(drain_all(&mut consumer, &all), [6]);
+    }
+
+    #[test]
+    fn the_emptiest_of_the_ended_lanes_is_taken_over() {
+        let all = Lanes::new(4);
+        let lanes = [3, 1, 2].map(|count| {
+            let lane = all.register();
+            (0..count).for_each(|item| lane.push(item).unwrap());
+            lane
+        });
+        drop(lanes);
+        let lane = all.register();
+        assert_eq!(lane.lane.queue.len(), 1);
     }
 
     #[test]

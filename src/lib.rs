@@ -53,6 +53,8 @@ pub mod limits;
 pub mod mi;
 pub mod source;
 pub mod stats;
+#[cfg(test)]
+mod testing;
 pub mod transport;
 pub mod wire;
 
@@ -71,8 +73,14 @@ mod parker;
 #[allow(unreachable_pub, reason = "reachable through `internals`")]
 mod snapshot;
 
-/// For `loom-tests` and `fuzz` only; not covered by any promise.
-#[cfg(any(fuzzing, all(loom, feature = "loom")))]
+/// What `fuzz` feeds with bytes, and `cargo test` with its corpora.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+#[path = "../fuzz/bodies/mod.rs"]
+pub mod fuzzed;
+
+/// For `loom-tests` only; not covered by any promise.
+#[cfg(all(loom, feature = "loom"))]
 #[doc(hidden)]
 pub mod internals {
     pub use crate::arena::Arena;
@@ -82,8 +90,14 @@ pub mod internals {
     pub use crate::snapshot::{Retired, Snapshot};
 }
 
+pub use destination::WhenFull;
 pub use engine::{Config, Engine, Event, Handle, Raised};
 pub use event::{EventName, Params, Value};
-pub use registry::{Expire, State, Subscription};
+pub use registry::{Expire, MemberState, State, Subscription};
 pub use stats::{Drops, Reason, Stats};
-pub use transport::Occurrence;
+pub use transport::{Occurrence, RotateError};
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

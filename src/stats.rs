@@ -4,6 +4,10 @@
 //! readers add up what the writers wrote. The raising threads write [`RaiseCount`]s, the reactor
 //! writes everything else, also on behalf of the workers, which report to it.
 
+mod ticket;
+
+pub(crate) use ticket::{Returned, Returns, Ticket};
+
 use std::sync::{Arc, OnceLock};
 
 use crossbeam::utils::CachePadded;
@@ -27,9 +31,15 @@ pub enum Reason {
     QueueFull,
     /// The other side refused (ECONNREFUSED), or is marked down after it did.
     Refused,
-    /// No way there (ENOENT, ENETUNREACH, EHOSTUNREACH, ENETDOWN).
+    /// The receiver answered, with an error.
+    Rejected,
+    /// The receiver took it and did not answer in time.
+    Unanswered,
+    /// No member of the group could take it: each failed, or is left alone after it did.
+    NoTarget,
+    /// No way there (ENOENT, ENETUNREACH, EHOSTUNREACH, ENETDOWN, ETIMEDOUT, no such host).
     Unreachable,
-    /// The destination policy forbids the address.
+    /// The destination policy forbids the address or file.
     Policy,
     /// The subscription ended, or the event grew too old, before it could be sent.
     Expired,
@@ -41,12 +51,15 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order they are listed.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::LaneFull,
         Self::TooBig,
         Self::WouldBlockTimeout,
         Self::QueueFull,
         Self::Refused,
+        Self::Rejected,
+        Self::Unanswered,
+        Self::NoTarget,
         Self::Unreachable,
         Self::Policy,
         Self::Expired,
@@ -62,6 +75,9 @@ impl Reason {
             Self::WouldBlockTimeout => "would_block_timeout",
             Self::QueueFull => "queue_full",
             Self::Refused => "refused",
+            Self::Rejected => "rejected",
+            Self::Unanswered => "unanswered",
+            Self::NoTarget => "no_target",
             Self::Unreachable => "unreachable",
             Self::Policy => "policy",
             Self::Expired => "expired",
@@ -246,14 +262,17 @@ pub(crate) struct Page(Box<[Tally]>);
 /// Counts the outcome of one match.
 pub(crate) fn count(outcome: Outcome, totals: &Totals, tally: &Tally) {
     match outcome {
-        Outcome::Delivered => {
-            totals.delivered.add(1);
-            tally.delivered.add(1);
-        }
-        Outcome::Dropped(reason, errno) => {
-            totals.dropped.add(reason, 1);
-            tally.drop(reason, errno);
-        }
+        Outcome::Delivered => totals.delivered.add(1),
+        Outcome::Dropped(reason, _) => totals.dropped.add(reason, 1),
+    }
+    tell(outcome, tally);
+}
+
+/// Counts it in one tally only.
+pub(crate) fn tell(outcome: Outcome, tally: &Tally) {
+    match outcome {
+        Outcome::Delivered => tally.delivered.add(1),
+        Outcome::Dropped(reason, errno) => tally.drop(reason, errno),
     }
 }
 
@@ -330,42 +349,4 @@ pub(crate) enum Outcome {
     Delivered,
     /// The errno is 0 where the kernel was not asked.
     Dropped(Reason, i32),
-}
-
-/// One event on its way to one subscription: must be settled exactly once, by the reactor.
-#[derive(Debug)]
-pub(crate) struct Ticket {
-    totals: Arc<Totals>,
-    page: Arc<Page>,
-    place: u8,
-}
-
-impl Ticket {
-    /// Counts a match that has no outcome yet.
-    pub(crate) fn open(totals: &Arc<Totals>, page: &Arc<Page>, place: u8) -> Self {
-        totals.matched.add(1);
-        totals.in_flight.add(1);
-        page.tally(place).matched.add(1);
-        Self {
-            totals: Arc::clone(totals),
-            page: Arc::clone(page),
-            place,
-        }
-    }
-
-    /// Counts what became of it.
-    pub(crate) fn settle(self, outcome: Outcome) {
-        self.totals.in_flight.sub(1);
-        count(outcome, &self.totals, self.page.tally(self.place));
-    }
-
-    /// Counts a drop that the kernel was not asked about.
-    pub(crate) fn dropped(self, reason: Reason) {
-        self.settle(Outcome::Dropped(reason, 0));
-    }
-
-    /// Whether it belongs to the subscription in that place.
-    pub(crate) fn is_for(&self, page: &Arc<Page>, place: u8) -> bool {
-        self.place == place && Arc::ptr_eq(&self.page, page)
-    }
 }

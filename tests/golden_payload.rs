@@ -1,59 +1,18 @@
 //! The payloads that OpenSIPS 4.0 sent, and those that we write for the same events.
 //!
-//! Every captured case is here: equal byte for byte, or in one of the two lists below. A listed
-//! case that turns out to be equal (or to have been sent) fails as well.
+//! Every captured case is here: equal byte for byte, or in one of the two lists of
+//! `support/golden.rs`. A listed case that turns out to be equal (or to have been sent) fails as well.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+mod support;
+
 use bellwire::EventName;
-use bellwire::Params;
 use bellwire::event::catalogue;
 use bellwire::wire::jsonrpc;
 use bellwire::wire::parse;
+use bellwire::wire::request;
 use bytes::BytesMut;
 use serde_json::Value as Json;
-use sha2::Digest;
-use sha2::Sha256;
-
-/// Where we differ on purpose: the case, the decision (as in the README's compatibility section),
-/// and what we write.
-const DIFFERENT: &[(&str, &str, &[u8])] = &[
-    (
-        "body_nul_inside",
-        "a NUL cuts the string there; we write \\u0000 and lose nothing",
-        br#"{"jsonrpc":"2.0","method":"E_G","params":{"v":"ab\u0000cd"}}"#,
-    ),
-    (
-        "body_utf8_bad",
-        "bytes that are not UTF-8 go out raw there; we write U+FFFD for each sequence",
-        concat!(
-            r#"{"jsonrpc":"2.0","method":"E_G","params":{"v":"#,
-            "\"ok\u{fffd}\u{fffd}\u{fffd}(\u{fffd}end\"}}",
-        )
-        .as_bytes(),
-    ),
-    (
-        "mi_obj_other",
-        "true, false, null, fractions, large numbers and nested values are garbage there",
-        concat!(
-            r#"{"jsonrpc":"2.0","method":"E_G","params":{"t":true,"f":false,"n":null,"d":1.5,"#,
-            r#""big":3000000000,"o":"{\"k\":1}","l":"[1,\"z\"]"}}"#,
-        )
-        .as_bytes(),
-    ),
-];
-
-/// Cases of which nothing arrived, and who refused: none of these is the payload's business.
-const NOT_SENT: &[(&str, &str)] = &[
-    ("int_attr", "the script refused a name that is a number"),
-    ("missing_attr", "the script refused a value without a name"),
-    ("mi_obj_empty", "OpenSIPS crashed"),
-    ("mi_params_int", "the management interface refused it"),
-    ("mi_params_object", "the management interface refused it"),
-    ("mi_str_json_array", "the management interface refused it"),
-    ("mi_str_json_scalar", "the management interface refused it"),
-    ("mi_str_not_json", "the management interface refused it"),
-];
+use support::golden::*;
 
 /// Sent by UNIX sockets, refused by the kernel as a UDP datagram (RFC 768).
 const TOO_BIG_FOR_UDP: &str = "payload_65508";
@@ -78,6 +37,34 @@ fn rabbitmq_payloads_are_equal() {
     // Variant B of this transport was not captured: nobody consumed from the queue.
     let lines = include_str!("golden/events/rabbitmq.jsonl").lines();
     check(lines.filter(|line| !line.contains(r#""variant": "B""#)), 49);
+}
+
+const TCP: &str = include_str!("golden/events/tcp.jsonl");
+
+#[test]
+fn tcp_payloads_are_equal() {
+    check(
+        TCP.lines()
+            .filter(|line| line.contains(r#""variant": "A""#)),
+        46,
+    );
+}
+
+/// Variant B: reliable mode, a method, and the event's name as a parameter.
+#[test]
+fn tcp_requests_are_equal() {
+    let mut form = request::Form::default();
+    form.method = Some("my_method".into());
+    form.event_param = Some("opensips_event".into());
+    let cases = sent(TCP, "B");
+    assert_eq!(cases.len(), 46);
+    for case in &cases {
+        let id = captured_id(case);
+        let mut notification = BytesMut::new();
+        request::encode(&mut notification, &encoded(case), &form).unwrap();
+        let ours = request::with_id(&notification, id);
+        compare(&ours, case, |payload| as_request(payload, id));
+    }
 }
 
 #[test]
@@ -124,109 +111,8 @@ fn check<'a>(lines: impl Iterator<Item = &'a str>, expected: usize) {
             assert_eq!(ours.len(), bellwire::limits::UDP_PAYLOAD_BYTES + 1, "{at}");
             continue;
         }
-        let is_equal = is_equal(&ours, received);
-        match DIFFERENT.iter().find(|&&(listed, ..)| listed == name) {
-            Some((_, why, bytes)) => {
-                assert_eq!(ours, *bytes, "{at}");
-                assert!(!is_equal, "{at} is equal now, so this does not hold: {why}");
-            }
-            None => {
-                let text = String::from_utf8_lossy(&ours[..ours.len().min(500)]);
-                assert!(is_equal, "{at}\n ours: {text}\ntheirs: {received}");
-            }
-        }
+        compare(&ours, &case, <[u8]>::to_vec);
         compared += 1;
     }
     assert_eq!(compared, expected, "cases compared");
-}
-
-/// Whether these bytes are what was received; long ones were kept as their length and hash.
-fn is_equal(ours: &[u8], received: &Json) -> bool {
-    if let Some(text) = received["text"].as_str() {
-        return ours == text.as_bytes();
-    }
-    if let Some(base64) = received["base64"].as_str() {
-        return ours == BASE64_STANDARD.decode(base64).unwrap();
-    }
-    let hash: String = Sha256::digest(ours)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    received["bytes"] == ours.len() && received["sha256"] == hash
-}
-
-/// Raises the case's event.
-fn encoded(case: &Json) -> Vec<u8> {
-    let by_mi = case["raised_by"].as_str().unwrap().starts_with("mi_");
-    let name = EventName::new(case["event"].as_str().unwrap()).unwrap();
-    let mut out = BytesMut::new();
-    jsonrpc::encode(&mut out, &jsonrpc::prefix(&name), |params| {
-        let in_halves = case["case"].as_str().unwrap().starts_with("payload_");
-        for param in case["params"].as_array().unwrap() {
-            raise_param(params, param, by_mi, in_halves);
-        }
-    });
-    out.to_vec()
-}
-
-fn raise_param(params: &mut Params<'_>, param: &Json, by_mi: bool, in_halves: bool) {
-    let name = param["name"].as_str().unwrap_or("");
-    let value = &param["value"];
-    match param["type"].as_str().unwrap() {
-        // A name for which the script had no value.
-        "-" => {}
-        // The management interface makes the values of an array strings, before any encoding.
-        "int" if by_mi && param["name"].is_null() => {
-            params.str("", &value.to_string());
-        }
-        "int" => {
-            params.int(name, value.as_i64().unwrap());
-        }
-        "str" => raise_string(params, name, value, in_halves),
-        "json" => match value {
-            Json::String(nested) => {
-                params.str(name, nested);
-            }
-            Json::Bool(value) => {
-                params.bool(name, *value);
-            }
-            Json::Number(number) if number.is_i64() => {
-                params.int(name, number.as_i64().unwrap());
-            }
-            Json::Number(number) => {
-                params.float(name, number.as_f64().unwrap());
-            }
-            Json::Null => {
-                params.null(name);
-            }
-            Json::Array(_) | Json::Object(_) => panic!("nested values are kept as text"),
-        },
-        other => panic!("unknown type {other:?}"),
-    }
-}
-
-/// A string as it is, one kept as hexadecimal digits, or one cut from the alphabet repeated.
-///
-/// The longest ones did not fit a script literal: OpenSIPS joined two halves, the first of which is
-/// the longer one, and each of which begins with `a`.
-fn raise_string(params: &mut Params<'_>, name: &str, value: &Json, in_halves: bool) {
-    if let Some(text) = value.as_str() {
-        params.str(name, text);
-    } else if let Some(hex) = value["hex"].as_str() {
-        let digits = hex
-            .as_bytes()
-            .chunks_exact(2)
-            .map(|pair| std::str::from_utf8(pair).unwrap());
-        let bytes: Vec<u8> = digits
-            .map(|pair| u8::from_str_radix(pair, 16).unwrap())
-            .collect();
-        params.bytes(name, &bytes);
-    } else {
-        let length = value.get("repeat_of_abc_len").or_else(|| value.get("len"));
-        let length = length.and_then(Json::as_u64).expect("a length") as usize;
-        let second = if in_halves { length / 2 } else { 0 };
-        let letters = |length| ('a'..='z').cycle().take(length);
-        let text: String = letters(length - second).chain(letters(second)).collect();
-        params.str(name, &text);
-    }
 }

@@ -23,9 +23,8 @@ fn a_payload_stays_what_it_was() {
             let mut arena = Arena::default();
             let mut kept = 0;
             for number in 0..PAYLOADS {
-                let mut block = arena.lease();
-                block.put_bytes(number, PAYLOAD);
-                kept += usize::from(lane.push(arena.settle(block)).is_ok());
+                let payload = arena.write(|block| block.put_bytes(number, PAYLOAD));
+                kept += usize::from(lane.push(payload).is_ok());
             }
             kept
         });

@@ -40,8 +40,8 @@ fn the_control_thread_is_told_of_an_earlier_end() {
         let expired = Bell::default();
         let done = expired.clone();
         let control = spawn(move || {
-            while rig.wait_due(0) {
-                if rig.expire_at(0) {
+            while rig.wait_due(END) {
+                if rig.expire_at(END) {
                     done.ring();
                 }
             }
@@ -50,7 +50,7 @@ fn the_control_thread_is_told_of_an_earlier_end() {
         for port in 1..=2 {
             engine
                 .rig
-                .subscribe_at(0, "E_X", &socket(port), Expire::after_secs(0));
+                .subscribe_at(0, "E_X", &socket(port), Expire::after_secs(1));
             expired.sleep();
             assert!(engine.rig.subscriptions(None).is_empty());
         }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::limits;
-use crate::transport::Policy;
+use crate::transport::{Flatstore, Policy, QueueLimits, Tcp};
 
 /// Settings of an [`Engine`](crate::Engine): plain data with safe defaults.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Events that one raising thread can have waiting (rounded up to a power of two).
+    /// Events that one raising thread can have waiting.
     pub lane_events: usize,
     /// Most subscriptions held at one time.
     pub subscriptions: usize,
@@ -21,6 +21,15 @@ pub struct Config {
     pub unix_wait: Duration,
     /// How many datagrams may wait so, a receiver.
     pub unix_backlog: usize,
+    /// How `tcp:` and `tls:` sockets behave.
+    pub tcp: Tcp,
+    /// How long a `virtual:` group leaves a member alone that failed (OpenSIPS
+    /// `failover_timeout`).
+    pub failover_hold: Duration,
+    /// What may wait for one destination that is slow: a file, a server.
+    pub queue: QueueLimits,
+    /// How files are written (`flatstore:` sockets).
+    pub flatstore: Flatstore,
     /// Where events may be sent.
     pub policy: Policy,
 }
@@ -34,6 +43,10 @@ impl Default for Config {
             drain: Duration::from_secs(2),
             unix_wait: Duration::from_secs(5),
             unix_backlog: 1024,
+            tcp: Tcp::default(),
+            failover_hold: Duration::from_secs(30),
+            queue: QueueLimits::default(),
+            flatstore: Flatstore::default(),
             policy: Policy::default(),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::fanout::Fanout;
+use super::groups::Groups;
 use super::outlets::Outlets;
 use super::shared::{Raise, Shared};
 use crate::destination::Context;
@@ -20,7 +21,9 @@ use crate::transport::udp::Udp;
 pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
     lanes: Consumer<Raise>,
+    /// Drained events; those before `served` have been fanned out.
     batch: Vec<Raise>,
+    served: usize,
     fanout: Fanout,
     /// Subscriptions that ended while events were under way to them.
     retiring: Vec<Retirement>,
@@ -33,9 +36,11 @@ impl Core {
             shared,
             lanes: Consumer::default(),
             batch: Vec::with_capacity(DRAIN_EVENTS),
+            served: 0,
             fanout: Fanout {
                 udp,
                 outlets: Outlets::default(),
+                groups: Groups::default(),
                 cells: Arc::default(),
             },
             retiring: Vec::new(),
@@ -44,22 +49,25 @@ impl Core {
 
     /// Does what there is to do; says whether there was anything.
     pub(super) fn turn(&mut self, now: Instant, os: &dyn Os) -> bool {
-        self.let_go();
-        let reported = self.settle_reports();
-        let batch = &mut self.batch;
-        self.lanes
-            .drain(&self.shared.lanes, DRAIN_EVENTS, |raise| batch.push(raise));
         let cx = context(&self.shared, now, os);
-        self.fanout.run(&self.batch, &self.shared.registry, &cx);
+        self.let_go(&cx);
+        let reported = self.settle_reports(&cx);
+        if self.batch.is_empty() {
+            let batch = &mut self.batch;
+            self.lanes
+                .drain(&self.shared.lanes, DRAIN_EVENTS, |raise| batch.push(raise));
+        }
+        let unserved = &self.batch[self.served..];
+        let served = self.fanout.run(unserved, &self.shared.registry, &cx);
+        self.served += served;
+        if self.served == self.batch.len() {
+            // At once: a payload kept here would keep its block of the arena.
+            self.batch.clear();
+            self.served = 0;
+        }
         self.fanout.tick(&cx);
-        let drained = !self.batch.is_empty();
-        self.batch.clear();
-        drained || reported
-    }
-
-    /// The UDP sockets have room again.
-    pub(super) fn udp_ready(&mut self, now: Instant, os: &dyn Os) {
-        self.fanout.udp.resume(&context(&self.shared, now, os));
+        self.fanout.pass_on(&cx);
+        served > 0 || reported
     }
 
     /// The destination's socket is ready.
@@ -73,6 +81,7 @@ impl Core {
     pub(super) fn is_idle(&self) -> bool {
         self.lanes.is_idle(&self.shared.lanes)
             && self.shared.reports.is_empty()
+            && self.shared.answers.is_empty()
             && self.shared.registry.retirements.is_empty()
             && (!self.shared.parker.is_refusing() || self.waiting() > 0)
     }
@@ -80,6 +89,12 @@ impl Core {
     /// How many matches have no outcome yet.
     pub(super) fn waiting(&self) -> usize {
         self.fanout.waiting()
+    }
+
+    /// How many drained events have not been fanned out.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn unserved(&self) -> usize {
+        self.batch.len() - self.served
     }
 
     /// When [`turn`](Self::turn) has something to do without being asked.
@@ -105,9 +120,10 @@ impl Core {
     }
 
     /// Closes the lanes and counts everything that is left as dropped.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, now: Instant, os: &dyn Os) {
         self.shared.parker.close();
-        self.settle_reports();
+        let cx = context(&self.shared, now, os);
+        self.settle_reports(&cx);
         let registry = &self.shared.registry;
         let count = |raise: Raise| {
             // Loaded for each: an event may have been declared since the one before.
@@ -116,24 +132,33 @@ impl Core {
                 .dropped_before
                 .add(Reason::Shutdown, 1);
         };
+        self.batch.drain(self.served..).for_each(count);
+        self.served = 0;
+        self.batch.clear();
         while self.lanes.drain(&self.shared.lanes, DRAIN_EVENTS, count) > 0 {}
         self.fanout.close(Reason::Shutdown);
-        self.let_go();
+        self.let_go(&cx);
     }
 
-    /// Settles what workers report.
-    fn settle_reports(&mut self) -> bool {
+    /// Settles what workers report, and passes on what name servers answered.
+    fn settle_reports(&mut self, cx: &Context<'_>) -> bool {
         let mut any = false;
+        while let Some(answer) = self.shared.answers.pop() {
+            self.fanout.outlets.found(&answer, cx);
+            any = true;
+        }
         while let Some(report) = self.shared.reports.pop() {
             self.fanout.outlets.outcome(&report);
             any = true;
         }
+        // Before anything newer goes out: what a member gave back keeps its place.
+        self.fanout.pass_on(cx);
         any
     }
 
     /// Lets go of subscriptions that ended: their place may be used again when nothing is under
     /// way to them.
-    fn let_go(&mut self) {
+    fn let_go(&mut self, cx: &Context<'_>) {
         let Self {
             shared,
             fanout,
@@ -142,15 +167,13 @@ impl Core {
         } = self;
         while let Some(retirement) = shared.registry.retirements.pop() {
             let (page, place) = (&retirement.page, retirement.index());
-            fanout.udp.cancel(page, place);
-            if let Some(destination) = &retirement.destination {
-                fanout.outlets.cancel(destination, page, place);
-                if retirement.last {
-                    fanout.outlets.abandon(destination);
-                }
+            fanout.cancel(&retirement.target, page, place);
+            for &destination in &retirement.deserted {
+                fanout.outlets.abandon(destination);
             }
             retiring.push(retirement);
         }
+        fanout.pass_on(cx);
         retiring.retain(|retirement| {
             let tally = retirement.page.tally(retirement.index());
             let busy = tally.in_flight() > 0;

@@ -4,28 +4,28 @@
 //! subscription, so that what goes to one destination lies in a row and leaves in few system
 //! calls. Each subscription still gets them in the order raised.
 
-use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
+use super::forms::Forms;
+use super::groups::{Groups, Senders};
 use super::outlets::Outlets;
 use super::shared::Raise;
-use crate::destination::{Context, Format, Parcel};
-use crate::limits::SEND_BATCH;
-use crate::registry::{EventCell, Record, Registry, Table, Target};
+use crate::destination::{Context, Parcel};
+use crate::limits::{SEND_BATCH, TURN_MATCHES};
+use crate::registry::{EventCell, Member, Record, Registry, Table, Target};
 use crate::stats::{Page, Reason, Ticket};
 use crate::transport::udp::{Letter, Udp};
-use crate::wire::{parse, text};
 
 /// Everything that sends.
 #[derive(Debug)]
 pub(super) struct Fanout {
     pub(super) udp: Udp,
     pub(super) outlets: Outlets,
+    pub(super) groups: Groups,
     /// The events, as of the last look.
     pub(super) cells: Arc<Vec<Arc<EventCell>>>,
 }
@@ -37,48 +37,18 @@ struct Run {
     table: Arc<Table>,
 }
 
-/// The forms of one batch: made once an event and form, when the first subscriber wants it.
-struct Forms<'a> {
-    batch: &'a [Raise],
-    texts: Vec<OnceCell<Bytes>>,
-}
-
-impl Forms<'_> {
-    fn get(&self, item: usize, format: Format) -> &Bytes {
-        let payload = &self.batch[item].payload;
-        match format {
-            Format::Json => payload,
-            Format::Text => self.texts[item].get_or_init(|| as_text(payload)),
-        }
-    }
-}
-
-fn as_text(payload: &Bytes) -> Bytes {
-    let mut out = BytesMut::with_capacity(payload.len());
-    match parse::jsonrpc(payload) {
-        Ok(notification) => text::encode(&mut out, &notification),
-        // Only a payload that was not ours could get here.
-        Err(error) => tracing::error!(%error, "a payload has no text form"),
-    }
-    out.freeze()
-}
-
 impl Fanout {
-    /// Sends the batch.
-    pub(super) fn run(&mut self, batch: &[Raise], registry: &Registry, cx: &Context<'_>) {
-        if batch.is_empty() {
-            return;
-        }
+    /// Sends the first events of the batch: as many as make one turn's work. Says how many.
+    pub(super) fn run(&mut self, batch: &[Raise], registry: &Registry, cx: &Context<'_>) -> usize {
         let runs = self.runs(batch, registry);
-        let forms = Forms {
-            batch,
-            texts: vec![OnceCell::new(); batch.len()],
+        let Some(served) = runs.last().map(|run| run.items.end) else {
+            return 0;
         };
+        let forms = Forms::new(&batch[..served]);
         let mut letters: SmallVec<[Letter<'_>; SEND_BATCH]> = SmallVec::new();
         for run in &runs {
             let cell = &self.cells[run.event as usize];
-            cell.totals.fanned_out.add(run.items.len() as u64);
-            for chunk in &run.table.chunks {
+            for chunk in run.table.chunks() {
                 for record in &chunk.records {
                     let subscription = Subscriber {
                         record,
@@ -87,8 +57,27 @@ impl Fanout {
                     };
                     let items = run.items.clone();
                     match &record.target {
-                        Target::Shared(_) => {
+                        Target::Shared(..) => {
                             subscription.hand_over(items, &forms, &mut self.outlets, cx);
+                        }
+                        Target::Group(group) => {
+                            let mut senders = Senders {
+                                udp: &mut self.udp,
+                                outlets: &mut self.outlets,
+                            };
+                            for item in items {
+                                let shape = |member: &Member| {
+                                    forms.shaped(item, member.format, member.form())
+                                };
+                                self.groups.deliver(
+                                    group,
+                                    subscription.ticket(),
+                                    forms.raised(item),
+                                    shape,
+                                    &mut senders,
+                                    cx,
+                                );
+                            }
                         }
                         Target::V4 { .. } | Target::V6 { .. } => {
                             subscription.post(items, &forms, &mut letters, &mut self.udp, cx);
@@ -98,11 +87,37 @@ impl Fanout {
             }
         }
         self.udp.send(&letters, cx);
-        self.outlets.flush(cx);
+        // Last, so that who reads the counters can tell when all matches have been counted.
+        for run in &runs {
+            let cell = &self.cells[run.event as usize];
+            cell.totals.fanned_out.add(run.items.len() as u64);
+        }
+        served
     }
 
-    /// Does what is due.
+    /// Passes on what members of groups gave back, until none does.
+    pub(super) fn pass_on(&mut self, cx: &Context<'_>) {
+        let mut senders = Senders {
+            udp: &mut self.udp,
+            outlets: &mut self.outlets,
+        };
+        while self.groups.pass_on(&mut senders, cx) {
+            senders.outlets.flush(cx);
+        }
+    }
+
+    /// A subscription to that target ended: what waits for it is dropped.
+    pub(super) fn cancel(&mut self, target: &Target, page: &Arc<Page>, place: u8) {
+        self.groups.cancel(page, place);
+        self.udp.cancel(page, place);
+        for destination in target.destinations() {
+            self.outlets.cancel(destination, page, place);
+        }
+    }
+
+    /// Ends a turn: what the outlets gathered goes out, and what is due is done.
     pub(super) fn tick(&mut self, cx: &Context<'_>) {
+        self.outlets.flush(cx);
         if self
             .udp
             .deadline()
@@ -129,20 +144,30 @@ impl Fanout {
 
     /// Drops what still waits.
     pub(super) fn close(&mut self, reason: Reason) {
+        self.groups.close(reason);
         self.udp.close(reason);
         self.outlets.close(reason);
     }
 
+    /// The events of one turn, by kind, each matched against one table.
     fn runs(&mut self, batch: &[Raise], registry: &Registry) -> SmallVec<[Run; 8]> {
         let mut runs: SmallVec<[Run; 8]> = SmallVec::new();
+        let mut matches = 0;
         for (item, raise) in batch.iter().enumerate() {
+            if matches >= TURN_MATCHES {
+                break;
+            }
             match runs.last_mut() {
-                Some(run) if run.event == raise.event => run.items.end = item + 1,
+                Some(run) if run.event == raise.event => {
+                    run.items.end = item + 1;
+                    matches += run.table.subscriptions;
+                }
                 _ => {
                     if self.cells.len() <= raise.event as usize {
                         self.cells = registry.cells();
                     }
                     let table = self.cells[raise.event as usize].table.load();
+                    matches += table.subscriptions;
                     runs.push(Run {
                         items: item..item + 1,
                         event: raise.event,
@@ -190,6 +215,10 @@ impl<'a> Subscriber<'a> {
         }
     }
 
+    fn ticket(&self) -> Ticket {
+        Ticket::open(&self.cell.totals, self.page, self.record.place)
+    }
+
     /// Gives the events to the destination's outlet.
     fn hand_over(
         &self,
@@ -198,14 +227,17 @@ impl<'a> Subscriber<'a> {
         outlets: &mut Outlets,
         cx: &Context<'_>,
     ) {
-        let Target::Shared(destination) = &self.record.target else {
+        let Target::Shared(destination, form) = &self.record.target else {
             return;
         };
         let outlet = outlets.open(destination, cx);
         for item in items {
-            let ticket = Ticket::open(&self.cell.totals, self.page, self.record.place);
-            let payload = forms.get(item, self.record.format).clone();
-            outlet.deliver(Parcel { payload, ticket }, cx);
+            let parcel = Parcel {
+                payload: forms.shaped(item, self.record.format, form.as_ref()),
+                ticket: self.ticket(),
+                manner: self.record.manner,
+            };
+            outlet.deliver(parcel, cx);
         }
     }
 }

@@ -1,34 +1,46 @@
 //! The engine: owns the threads, hands out [`Event`]s, keeps the subscriptions.
 
+mod announce;
 mod config;
 mod control;
 mod core;
 mod fanout;
+mod forms;
+mod groups;
 mod outlets;
 mod raise;
 mod reactor;
-#[cfg(any(fuzzing, all(loom, feature = "loom")))]
+#[cfg(all(loom, feature = "loom"))]
 pub(crate) mod rig;
 mod shared;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod simulation;
+#[cfg(any(test, fuzzing))]
+mod still;
 
 pub use config::Config;
 pub use raise::{Event, Raised};
+#[cfg(any(test, fuzzing))]
+pub(crate) use still::Still;
 
 use std::fmt;
 use std::io;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::event::EventName;
 use crate::registry::{Change, Changed, EventCell, Expire, Subscription};
 use crate::stats::Stats;
 use crate::transport::route::Occurrence;
-use crate::transport::{Policy, SocketError};
+use crate::transport::{Policy, RotateError, SocketError};
 use crate::wire::jsonrpc;
-use reactor::Reactor;
-use shared::{Alarm, Shared};
+use reactor::{Polled, Reactor};
+use shared::{Alarm, Clock, Shared};
+
+/// Nothing waits longer: an `Instant` cannot hold every `Duration`.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Owns the engine's threads. Shuts down and drains when dropped.
 #[derive(Debug)]
@@ -46,9 +58,12 @@ impl Engine {
         let poll = mio::Poll::new().map_err(|error| StartError::new("an epoll", error))?;
         let waker = mio::Waker::new(poll.registry(), reactor::WAKE)
             .map_err(|error| StartError::new("an eventfd", error))?;
-        let alarm = Alarm(Box::new(move || waker.wake()));
-        let shared = Arc::new(Shared::new(config, alarm));
-        let reactor = Reactor::new(Arc::clone(&shared), poll)
+        let shared = Arc::new_cyclic(|shared| {
+            let announce = announce::announcer(Weak::clone(shared));
+            Shared::new(config, Alarm::Eventfd(waker), Clock::start(), announce)
+        });
+        let reactor = Polled::new(&shared, poll)
+            .and_then(|polled| Reactor::new(Arc::clone(&shared), polled))
             .map_err(|error| StartError::new("a UDP socket", error))?;
         let mut engine = Self {
             handle: Handle { shared },
@@ -82,7 +97,7 @@ impl Engine {
 
     fn stop(&mut self, deadline: Duration) {
         let shared = &self.handle.shared;
-        let until = shared.refuse(Instant::now() + deadline);
+        let until = shared.refuse(deadline);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("an engine thread panicked");
@@ -90,6 +105,7 @@ impl Engine {
         }
         // The reactor has settled what the workers still have: they need no more time than that.
         shared.transports.routes.stop(until);
+        shared.transports.threads.stop(until);
     }
 }
 
@@ -156,7 +172,7 @@ impl Handle {
     }
 
     /// Subscribes `socket` to the event, or renews the subscription it has. When this returns,
-    /// every raise that begins later reaches it.
+    /// every raise that begins later reaches it. An `expire` of 0 seconds ends it instead.
     ///
     /// A host name is looked up here and now, which can take up to
     /// [`RESOLVE_TIME`](crate::limits::RESOLVE_TIME).
@@ -178,18 +194,26 @@ impl Handle {
         &self,
         batch: impl IntoIterator<Item = (&'a str, &'a str, Expire)>,
     ) -> Vec<Result<(), SubscribeError>> {
+        let policy = self.shared.transports.policy();
+        let mut last: Option<(&str, u32)> = None;
         let mut changes = Vec::new();
         let mut results: Vec<Result<(), SubscribeError>> = batch
             .into_iter()
             .map(|(event, socket, expire)| {
-                changes.push(self.subscription(event, socket, expire)?);
+                let id = match last {
+                    Some((name, id)) if name == event => id,
+                    _ => self.cell(event)?.id,
+                };
+                last = Some((event, id));
+                changes.push(self.change(id, socket, expire, &policy)?);
                 Ok(())
             })
             .collect();
-        let changed = self
-            .shared
-            .registry
-            .apply(self.shared.clock.now_ms(), changes);
+        let changed = self.apply(changes);
+        if !Arc::ptr_eq(&policy, &self.shared.transports.policy()) {
+            // It was replaced meanwhile, and who replaced it may have looked before we were there.
+            self.enforce_policy();
+        }
         let accepted = results.iter_mut().filter(|result| result.is_ok());
         for (result, changed) in accepted.zip(changed) {
             if changed == Changed::Full {
@@ -199,22 +223,33 @@ impl Handle {
         results
     }
 
+    /// Subscribes to an event that is declared only if the socket can be used.
+    pub(crate) fn subscribe_declaring(
+        &self,
+        event: &str,
+        socket: &str,
+        expire: Expire,
+    ) -> Result<(), SubscribeError> {
+        let transports = &self.shared.transports;
+        let parsed = transports.parse(socket)?;
+        EventName::new(event).map_err(DeclareError::from)?;
+        if expire == Expire::AfterSecs(0) {
+            return Ok(());
+        }
+        transports.resolve(socket, parsed, &transports.policy())?;
+        self.declare(event)?;
+        self.subscribe(event, socket, expire)
+    }
+
     /// Ends a subscription at once; `false` if there was none. What waits for it is dropped.
     ///
     /// # Errors
     /// When the event was not declared or the socket cannot be read.
     pub fn unsubscribe(&self, event: &str, socket: &str) -> Result<bool, SubscribeError> {
         let cell = self.cell(event)?;
-        let parsed = self.shared.transports.parse(socket)?;
-        let change = Change::Unsubscribe {
-            event: cell.id,
-            identity: parsed.identity(),
-        };
-        let changed = self
-            .shared
-            .registry
-            .apply(self.shared.clock.now_ms(), [change]);
-        self.shared.parker.notify();
+        let identity = self.shared.transports.parse(socket)?.into_identity();
+        let event = cell.id;
+        let changed = self.apply([Change::Unsubscribe { event, identity }]);
         Ok(changed == [Changed::Unsubscribed])
     }
 
@@ -230,7 +265,11 @@ impl Handle {
     ) -> Result<(), SubscribeError> {
         self.cell(event)?;
         self.route(event, handler)?;
-        self.subscribe(event, &format!("route:{event}"), Expire::Never)
+        let subscribed = self.subscribe(event, &format!("route:{event}"), Expire::Never);
+        if subscribed.is_err() {
+            self.shared.transports.routes.undefine(event);
+        }
+        subscribed
     }
 
     /// Names a handler, so that `route:<name>` can be subscribed to any event.
@@ -252,13 +291,16 @@ impl Handle {
         defined.map_err(|problem| refuse(problem).into())
     }
 
-    /// Whether a socket string can be read. `Ok(true)` if a name server must be asked before it
-    /// can be subscribed.
+    /// Whether a socket string can be subscribed, as far as that can be told without asking a
+    /// name server or a disk. `Ok(true)` if one must be asked, so that it may take a while.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read, or the policy forbids its address.
     pub fn check_socket(&self, socket: &str) -> Result<bool, SocketError> {
-        Ok(self.shared.transports.parse(socket)?.needs_lookup())
+        let transports = &self.shared.transports;
+        let parsed = transports.parse(socket)?;
+        transports.check(socket, &parsed, &transports.policy())?;
+        Ok(parsed.may_wait())
     }
 
     /// The subscriptions of one event, newest first; of all events if `event` is `None`. None of
@@ -270,6 +312,14 @@ impl Handle {
             Some(None) => return Vec::new(),
         };
         self.shared.registry.list(self.shared.clock.now_ms(), id)
+    }
+
+    /// The subscription of that socket to that event, if there is one.
+    pub fn subscription(&self, event: &str, socket: &str) -> Option<Subscription> {
+        let event = self.shared.registry.find(event)?.id;
+        let identity = self.shared.transports.parse(socket).ok()?.into_identity();
+        let now_ms = self.shared.clock.now_ms();
+        self.shared.registry.get(now_ms, event, &identity)
     }
 
     /// The counters of all events together.
@@ -287,9 +337,42 @@ impl Handle {
         Some(self.shared.registry.find(event)?.totals.read())
     }
 
-    /// Replaces the destination policy, for every subscription made from now on.
+    /// Rotates a file that `flatstore:` subscriptions write: closes it, and opens its successor,
+    /// which has another name if the suffix says so. For who has renamed the file.
+    ///
+    /// Waits until the successor is written to; up to a second, if the disk holds the file.
+    ///
+    /// # Errors
+    /// When nobody has subscribed the file, or the successor cannot be opened.
+    pub fn rotate_flatstore(&self, path: &str) -> Result<(), RotateError> {
+        self.shared.transports.files.rotate(path)
+    }
+
+    /// Replaces the destination policy, for every subscription made from now on. Transports that
+    /// connect or open files ask it again each time.
     pub fn set_policy(&self, policy: Policy) {
         self.shared.transports.set_policy(policy);
+    }
+
+    /// Ends the subscriptions to addresses that the policy forbids by now; returns those. What a
+    /// name server told is asked about when it is next used.
+    pub fn enforce_policy(&self) -> Vec<Subscription> {
+        let policy = self.shared.transports.policy();
+        let now_ms = self.shared.clock.now_ms();
+        let allowed = |address| policy.check(address).is_ok();
+        let ended = self.shared.registry.end_forbidden(now_ms, allowed);
+        self.shared.parker.notify();
+        ended
+    }
+
+    /// Refuses these sockets of ours as destinations: what they receive is raised.
+    pub(crate) fn take_in(&self, sockets: &[String]) {
+        self.shared.transports.take_in(sockets);
+    }
+
+    /// They are closed.
+    pub(crate) fn take_in_no_more(&self, sockets: &[String]) {
+        self.shared.transports.take_in_no_more(sockets);
     }
 
     /// Whether this thread's lane takes another event: for sources that can wait.
@@ -306,15 +389,33 @@ impl Handle {
         cell.ok_or_else(|| SubscribeError::UnknownEvent(event.to_owned()))
     }
 
-    fn subscription(
+    fn apply(&self, changes: impl IntoIterator<Item = Change>) -> Vec<Changed> {
+        let changed = self
+            .shared
+            .registry
+            .apply(self.shared.clock.now_ms(), changes);
+        if changed.contains(&Changed::Unsubscribed) {
+            // The reactor has to let go of it.
+            self.shared.parker.notify();
+        }
+        changed
+    }
+
+    fn change(
         &self,
-        event: &str,
+        event: u32,
         socket: &str,
         expire: Expire,
-    ) -> Result<Change<'static>, SubscribeError> {
-        let event = self.cell(event)?.id;
+        policy: &Policy,
+    ) -> Result<Change, SubscribeError> {
         let parsed = self.shared.transports.parse(socket)?;
-        let socket = self.shared.transports.resolve(socket, parsed)?;
+        if expire == Expire::AfterSecs(0) {
+            return Ok(Change::Unsubscribe {
+                event,
+                identity: parsed.into_identity(),
+            });
+        }
+        let socket = self.shared.transports.resolve(socket, parsed, policy)?;
         Ok(Change::Subscribe {
             event,
             socket,
@@ -356,6 +457,9 @@ pub enum SubscribeError {
     /// No event of that name was declared.
     #[error("unknown event {0:?}")]
     UnknownEvent(String),
+    /// The event, unknown so far, cannot be declared.
+    #[error(transparent)]
+    Declare(#[from] DeclareError),
     /// The socket string cannot be used; the text says what is wrong and what would be right.
     #[error(transparent)]
     Socket(#[from] SocketError),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::destination::{Context, Destination, Outlet};
+use crate::os::Answer;
 use crate::registry::Released;
 use crate::stats::{Page, Reason};
 use crate::transport::worker::Report;
@@ -12,7 +13,7 @@ use crate::transport::worker::Report;
 #[derive(Debug, Default)]
 pub(super) struct Outlets {
     slots: Vec<Option<Slot>>,
-    /// Outlets that got parcels in this batch.
+    /// Outlets to be flushed at the end of this turn.
     gathered: Vec<u32>,
     /// Outlets whose last subscription ended, and which still have parcels.
     abandoned: Vec<u32>,
@@ -67,10 +68,24 @@ impl Outlets {
         self.with(id, |slot| slot.outlet.ready(cx));
     }
 
-    /// A worker reports.
+    /// A worker reports. Its outlet is flushed in this turn: it may have room for more.
     pub(super) fn outcome(&mut self, report: &Report) {
+        let mut newly_gathered = false;
         self.with(report.destination as usize, |slot| {
-            slot.outlet.outcome(report.sequence, report.outcome);
+            for sequence in report.sequence..report.sequence + report.count {
+                slot.outlet.outcome(sequence, report.outcome);
+            }
+            newly_gathered = !std::mem::replace(&mut slot.gathers, true);
+        });
+        if newly_gathered {
+            self.gathered.push(report.destination);
+        }
+    }
+
+    /// A name server has answered.
+    pub(super) fn found(&mut self, answer: &Answer, cx: &Context<'_>) {
+        self.with(answer.destination as usize, |slot| {
+            slot.outlet.found(answer, cx);
         });
     }
 
@@ -111,8 +126,8 @@ impl Outlets {
     }
 
     /// The destination has no subscription any more.
-    pub(super) fn abandon(&mut self, destination: &Destination) {
-        self.abandoned.push(destination.id);
+    pub(super) fn abandon(&mut self, destination: u32) {
+        self.abandoned.push(destination);
     }
 
     /// Closes abandoned outlets that have nothing left; says which.

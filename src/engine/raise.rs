@@ -4,9 +4,10 @@
 //! sleeping reactor.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use crossbeam::utils::CachePadded;
 
 use super::shared::{Raise, Shared};
@@ -41,6 +42,11 @@ pub enum Raised {
 impl Event {
     pub(super) fn new(cell: Arc<EventCell>, shared: Arc<Shared>) -> Self {
         Self { cell, shared }
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn cell(&self) -> &EventCell {
+        &self.cell
     }
 
     /// Its name.
@@ -79,28 +85,31 @@ impl Event {
         self.raise_heard(|block| block.extend_from_slice(payload))
     }
 
-    /// Nothing is borrowed while `encode` runs: it may itself raise events.
     #[inline(never)]
     fn raise_heard(&self, encode: impl FnOnce(&mut BytesMut)) -> Raised {
-        let mut block = with_raiser(&self.shared, |raiser| raiser.arena.lease());
-        encode(&mut block);
-        with_raiser(&self.shared, |raiser| raiser.push(&self.cell, block))
+        with_raiser(&self.shared, |raiser| raiser.raise(&self.cell, encode))
     }
 }
 
 per_thread! {
-    /// This thread's lanes: one for each engine it raises events of.
-    static RAISERS: RefCell<Vec<Raiser>> = const { RefCell::new(Vec::new()) };
+    /// This thread's raisers: one for each engine whose events it raises. Never borrowed while
+    /// anything else runs.
+    static RAISERS: RefCell<Vec<Rc<Raiser>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What a thread needs to raise the events of one engine.
+///
+/// The closure that writes the parameters may itself raise events: while it runs, nothing is
+/// borrowed but the arena it writes to, and a nested raise takes the other one.
 #[derive(Debug)]
 struct Raiser {
     shared: Arc<Shared>,
     lane: Producer<Raise>,
-    arena: Arena,
+    arena: RefCell<Arena>,
+    /// Taken while the first is in use. What is nested more deeply allocates.
+    nested: RefCell<Arena>,
     /// By event id.
-    counts: Vec<Option<Counted>>,
+    counts: RefCell<Vec<Option<Counted>>>,
 }
 
 #[derive(Debug)]
@@ -111,21 +120,23 @@ struct Counted {
 
 /// Calls `act` with the thread's raiser for that engine.
 #[inline]
-fn with_raiser<R>(shared: &Arc<Shared>, act: impl FnOnce(&mut Raiser) -> R) -> R {
-    let mut act = Some(act);
-    let done = RAISERS.try_with(|raisers| {
-        let mut raisers = raisers.try_borrow_mut().ok()?;
-        let known = raisers
-            .iter()
-            .position(|raiser| Arc::ptr_eq(&raiser.shared, shared));
-        let index = known.unwrap_or_else(|| enroll(&mut raisers, shared));
-        act.take().map(|act| act(&mut raisers[index]))
-    });
-    match (done, act) {
-        (Ok(Some(result)), _) => result,
-        (_, Some(act)) => act(&mut Raiser::new(shared)),
-        (_, None) => unreachable!("what was called has returned"),
+fn with_raiser<R>(shared: &Arc<Shared>, act: impl FnOnce(&Raiser) -> R) -> R {
+    match RAISERS.try_with(|raisers| raiser_of(raisers, shared)) {
+        Ok(raiser) => act(&raiser),
+        // The thread ends, and its raisers have gone before.
+        Err(_) => act(&Raiser::new(shared)),
     }
+}
+
+#[inline]
+fn raiser_of(raisers: &RefCell<Vec<Rc<Raiser>>>, shared: &Arc<Shared>) -> Rc<Raiser> {
+    let known = raisers.borrow();
+    let found = known
+        .iter()
+        .find(|raiser| Arc::ptr_eq(&raiser.shared, shared))
+        .map(Rc::clone);
+    drop(known);
+    found.unwrap_or_else(|| enroll(raisers, shared))
 }
 
 /// Whether this thread's lane takes another event.
@@ -136,10 +147,18 @@ pub(super) fn lane_has_room(shared: &Arc<Shared>) -> bool {
 /// Adds a raiser, and lets go of those whose engine has closed.
 #[cold]
 #[inline(never)]
-fn enroll(raisers: &mut Vec<Raiser>, shared: &Arc<Shared>) -> usize {
-    raisers.retain(|raiser| !raiser.shared.parker.is_closed());
-    raisers.push(Raiser::new(shared));
-    raisers.len() - 1
+fn enroll(raisers: &RefCell<Vec<Rc<Raiser>>>, shared: &Arc<Shared>) -> Rc<Raiser> {
+    let raiser = Rc::new(Raiser::new(shared));
+    let mut known = raisers.borrow_mut();
+    let (mut open, closed): (Vec<_>, Vec<_>) = std::mem::take(&mut *known)
+        .into_iter()
+        .partition(|raiser| !raiser.shared.parker.is_closed());
+    open.push(Rc::clone(&raiser));
+    *known = open;
+    drop(known);
+    // The last of an engine may go here, and its handlers, which may do anything.
+    drop(closed);
+    raiser
 }
 
 impl Raiser {
@@ -147,54 +166,76 @@ impl Raiser {
         Self {
             lane: shared.lanes.register(),
             shared: Arc::clone(shared),
-            arena: Arena::default(),
-            counts: Vec::new(),
+            arena: RefCell::default(),
+            nested: RefCell::default(),
+            counts: RefCell::default(),
         }
     }
 
-    /// Hands the payload in `block` to the reactor, or counts why not.
+    /// Encodes the event and hands it to the reactor, or counts why not.
     #[inline]
-    fn push(&mut self, cell: &EventCell, block: BytesMut) -> Raised {
-        let payload = self.arena.settle(block);
-        let count = count_of(&mut self.counts, cell);
-        count.raised.add(1);
-        let dropped = |reason| {
-            count.dropped.add(reason, 1);
-            Raised::Dropped(reason)
+    fn raise(&self, cell: &EventCell, encode: impl FnOnce(&mut BytesMut)) -> Raised {
+        let payload = match self.arena.try_borrow_mut() {
+            Ok(mut arena) => arena.write(encode),
+            Err(_) => self.write_nested(encode),
         };
-        if payload.len() > PAYLOAD_BYTES {
-            return dropped(Reason::TooBig);
-        }
-        if self.shared.parker.is_refusing() {
-            return dropped(Reason::Shutdown);
-        }
-        if self
-            .lane
-            .push(Raise {
-                event: cell.id,
-                payload,
-            })
-            .is_err()
-        {
-            return dropped(Reason::LaneFull);
+        let address = payload.as_ptr();
+        if let Err(reason) = self.push(cell, payload) {
+            return Raised::Dropped(reason);
         }
         match self.shared.parker.notify() {
             Notified::Open => Raised::Queued,
-            Notified::Closed => self.take_back(),
+            Notified::Closed => self.take_back(address),
         }
     }
 
-    /// The engine closed, maybe before it could see the last push. What still lies in the lane is
-    /// nobody's; each event is taken out once, here or by the reactor, and counted there. If
-    /// nothing does, the reactor has it.
     #[cold]
-    fn take_back(&mut self) -> Raised {
+    fn write_nested(&self, encode: impl FnOnce(&mut BytesMut)) -> Bytes {
+        match self.nested.try_borrow_mut() {
+            Ok(mut arena) => arena.write(encode),
+            Err(_) => {
+                let mut block = BytesMut::new();
+                encode(&mut block);
+                block.freeze()
+            }
+        }
+    }
+
+    #[inline]
+    fn push(&self, cell: &EventCell, payload: Bytes) -> Result<(), Reason> {
+        let mut counts = self.counts.borrow_mut();
+        let count = count_of(&mut counts, cell);
+        count.raised.add(1);
+        let event = cell.id;
+        let pushed = if payload.len() > PAYLOAD_BYTES {
+            Err(Reason::TooBig)
+        } else if self.shared.parker.is_refusing() {
+            Err(Reason::Shutdown)
+        } else {
+            let pushed = self.lane.push(Raise { event, payload });
+            pushed.map_err(|_| Reason::LaneFull)
+        };
+        if let Err(reason) = pushed {
+            count.dropped.add(reason, 1);
+        }
+        pushed
+    }
+
+    /// The engine closed, perhaps before it could see the last push. What still lies in the lane
+    /// is nobody's, also what a thread left there that had the lane before; each event is taken
+    /// out once, here or by the reactor, and counted there. `address` tells the last one: the
+    /// reactor may have had it in time.
+    #[cold]
+    fn take_back(&self, address: *const u8) -> Raised {
+        let cells = self.shared.registry.cells();
+        let mut counts = self.counts.borrow_mut();
         let mut raised = Raised::Queued;
         while let Some(raise) = self.lane.reclaim() {
-            if let Some(Some(counted)) = self.counts.get(raise.event as usize) {
-                counted.count.dropped.add(Reason::Shutdown, 1);
+            let count = count_of(&mut counts, &cells[raise.event as usize]);
+            count.dropped.add(Reason::Shutdown, 1);
+            if raise.payload.as_ptr() == address {
+                raised = Raised::Dropped(Reason::Shutdown);
             }
-            raised = Raised::Dropped(Reason::Shutdown);
         }
         raised
     }

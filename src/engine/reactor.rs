@@ -9,7 +9,7 @@ use mio::{Events, Poll, Token};
 use super::core::Core;
 use super::shared::Shared;
 use crate::os::Os;
-use crate::transport::kernel::{Kernel, UDP};
+use crate::transport::kernel::Kernel;
 
 /// The token of a wake; destinations count from 0.
 pub(super) const WAKE: Token = Token(usize::MAX);
@@ -18,10 +18,10 @@ pub(super) const WAKE: Token = Token(usize::MAX);
 pub(super) trait Outside {
     fn os(&self) -> &dyn Os;
 
-    /// Sleeps until the alarm rings, a socket is ready or the time has passed.
+    /// Sleeps until the alarm goes off, a socket is ready or the time has passed.
     fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Tells the core which sockets became ready.
+    /// Tells the core which sockets have become ready.
     fn serve(&mut self, core: &mut Core);
 }
 
@@ -30,28 +30,20 @@ pub(super) trait Outside {
 pub(super) struct Reactor<O> {
     core: Core,
     outside: O,
+    /// Turns since the sockets were last looked at.
+    turns: u32,
 }
 
-impl Reactor<Polled> {
-    pub(super) fn new(shared: Arc<Shared>, poll: Poll) -> io::Result<Self> {
-        let kernel = Kernel(poll.registry().try_clone()?);
-        let events = Events::with_capacity(256);
-        Self::with(
-            shared,
-            Polled {
-                poll,
-                events,
-                kernel,
-            },
-        )
-    }
-}
+/// Turns after which they are, however much else there is to do: a receiver may have gone, or
+/// have said something.
+const TURNS: u32 = 64;
 
 impl<O: Outside> Reactor<O> {
-    pub(super) fn with(shared: Arc<Shared>, outside: O) -> io::Result<Self> {
+    pub(super) fn new(shared: Arc<Shared>, outside: O) -> io::Result<Self> {
         Ok(Self {
             core: Core::new(shared, outside.os())?,
             outside,
+            turns: 0,
         })
     }
 
@@ -72,18 +64,21 @@ impl<O: Outside> Reactor<O> {
                 }
             }
         }
-        self.core.close();
+        self.core.close(Instant::now(), self.outside.os());
     }
 
-    /// Sleeps until there is something to do. After work, only looks at the sockets, and only if
-    /// somebody waits for one.
+    /// Sleeps until there is something to do. After work, only looks at the sockets, if somebody
+    /// waits for one or nobody has looked for long.
     fn wait(&mut self, now: Instant, worked: bool) -> io::Result<()> {
         if worked {
-            return match self.core.waiting() {
-                0 => Ok(()),
-                _ => self.outside.sleep(Some(Duration::ZERO)),
-            };
+            self.turns += 1;
+            if self.core.waiting() == 0 && self.turns < TURNS {
+                return Ok(());
+            }
+            self.turns = 0;
+            return self.outside.sleep(Some(Duration::ZERO));
         }
+        self.turns = 0;
         let shared = Arc::clone(&self.core.shared);
         let nap = shared.parker.prepare();
         if !self.core.is_idle() {
@@ -105,6 +100,18 @@ pub(super) struct Polled {
     kernel: Kernel,
 }
 
+impl Polled {
+    pub(super) fn new(shared: &Shared, poll: Poll) -> io::Result<Self> {
+        let registry = Arc::new(poll.registry().try_clone()?);
+        let kernel = Kernel::new(registry, Arc::clone(&shared.answers));
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(256),
+            kernel,
+        })
+    }
+}
+
 impl Outside for Polled {
     fn os(&self) -> &dyn Os {
         &self.kernel
@@ -122,7 +129,6 @@ impl Outside for Polled {
         for readiness in &self.events {
             match readiness.token() {
                 WAKE => {}
-                UDP => core.udp_ready(now, &self.kernel),
                 Token(id) => core.ready(id, now, &self.kernel),
             }
         }

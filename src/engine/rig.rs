@@ -7,16 +7,17 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::core::Core;
 use super::reactor::{Outside, Reactor};
-use super::shared::{Alarm, Shared};
+use super::shared::{Alarm, Clock, Shared};
 use super::{Config, Handle, control};
-use crate::destination::{Context, Destination, Endpoint, Format, Outlet, Parcel, Route, Socket};
-use crate::os::{Datagrams, Os, To};
+use crate::destination::{Context, Destination, Endpoint, Format, Manner};
+use crate::destination::{Outlet, Parcel, Route, Socket};
+use crate::os::{Datagrams, Os, Stream, To, Upkeep};
 use crate::registry::{Change, Changed, Expire, Identity};
 use crate::stats::{Outcome, Page, Reason, Ticket};
 use crate::transport::worker::Report;
@@ -24,6 +25,21 @@ use crate::transport::worker::Report;
 /// The engine's shared parts, and its threads as functions. The rest is [`Handle`].
 #[derive(Clone, Debug)]
 pub struct Rig(Handle);
+
+/// Ends the reactor's sleep.
+pub(crate) struct Bell(Box<dyn Fn() + std::marker::Send + Sync>);
+
+impl Bell {
+    pub(crate) fn wake(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bell").finish_non_exhaustive()
+    }
+}
 
 /// Takes what a worker is to deliver.
 pub type Hand = Arc<dyn Fn(Work) + std::marker::Send + Sync>;
@@ -41,11 +57,9 @@ pub type Send = Arc<dyn Fn(SocketAddr, &[u8]) -> io::Result<()> + std::marker::S
 impl Rig {
     /// `wake` is to end the reactor's sleep.
     pub fn new(config: Config, wake: impl Fn() + std::marker::Send + Sync + 'static) -> Self {
-        let alarm = Alarm(Box::new(move || {
-            wake();
-            Ok(())
-        }));
-        let shared = Arc::new(Shared::new(config, alarm));
+        let alarm = Alarm::Bell(Bell(Box::new(wake)));
+        let shared = Shared::new(config, alarm, Clock::start(), Arc::new(|_, _| {}));
+        let shared = Arc::new(shared);
         Self(Handle { shared })
     }
 
@@ -56,7 +70,7 @@ impl Rig {
             kernel: FakeKernel(send),
             sleep,
         };
-        let reactor = Reactor::with(Arc::clone(&self.0.shared), outside);
+        let reactor = Reactor::new(Arc::clone(&self.0.shared), outside);
         reactor.expect("a fake kernel gives sockets").run();
     }
 
@@ -67,7 +81,7 @@ impl Rig {
 
     /// What a shutdown does before it joins the threads.
     pub fn refuse(&self, drain: Duration) {
-        self.0.shared.refuse(Instant::now() + drain);
+        self.0.shared.refuse(drain);
     }
 
     /// Subscribes at a time of the caller's, in milliseconds; false if it was known and renewed.
@@ -75,8 +89,10 @@ impl Rig {
     /// # Panics
     /// When the event or the socket is no good.
     pub fn subscribe_at(&self, now_ms: u64, event: &str, socket: &str, expire: Expire) -> bool {
-        let change = self.0.subscription(event, socket, expire);
-        let change: Change<'_> = change.expect("a good event and socket");
+        let event = self.0.cell(event).expect("a declared event").id;
+        let policy = self.0.shared.transports.policy();
+        let change = self.0.change(event, socket, expire, &policy);
+        let change = change.expect("a good socket");
         self.0.shared.registry.apply(now_ms, [change]) == [Changed::Subscribed]
     }
 
@@ -103,6 +119,8 @@ impl Rig {
                 endpoint,
             },
             format: Format::Json,
+            form: None,
+            manner: Manner::default(),
             name: None,
         };
         let expire = Expire::Never;
@@ -120,10 +138,8 @@ impl Rig {
     /// When the event was not declared.
     pub fn unsubscribe_worker(&self, event: &str, key: &str) {
         let event = self.0.cell(event).expect("a declared event").id;
-        let identity = Identity::Name(key);
-        let change = Change::Unsubscribe { event, identity };
-        self.0.shared.registry.apply(0, [change]);
-        self.0.shared.parker.notify();
+        let identity = Identity::Name(key.into());
+        self.0.apply([Change::Unsubscribe { event, identity }]);
     }
 
     /// A worker has delivered the event.
@@ -131,6 +147,7 @@ impl Rig {
         self.0.shared.reports.push(Report {
             destination: work.destination,
             sequence: work.sequence,
+            count: 1,
             outcome: Outcome::Delivered,
         });
     }
@@ -253,6 +270,12 @@ impl Os for FakeKernel {
     fn unix_to(&self, _: &Path, _: u32) -> io::Result<Box<dyn Datagrams>> {
         Err(io::ErrorKind::Unsupported.into())
     }
+
+    fn tcp_to(&self, _: SocketAddr, _: u32, _: &Upkeep) -> io::Result<Box<dyn Stream>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn look_up(&self, _: &Arc<str>, _: u16, _: u32) {}
 }
 
 impl Datagrams for FakeKernel {

@@ -61,40 +61,82 @@ pub(super) fn float(out: &mut BytesMut, number: f64) {
     }
 }
 
-/// Writes the rest of a string whose first special byte stands at `at`.
-fn escaped_from(out: &mut BytesMut, mut text: &[u8], mut at: usize) {
-    // One more byte for this escape and a few for those that likely follow.
-    out.reserve(text.len() + 16);
-    loop {
-        let (clean, rest) = text.split_at(at);
-        out.extend_from_slice(clean);
-        escape(out, rest[0]);
-        text = &rest[1..];
-        match first_special(text) {
-            Some(next) => at = next,
-            None => return out.extend_from_slice(text),
+/// Writes a string whose first special byte stands at `at`.
+///
+/// Where one byte is special others are near: the rest is put together on the stack, whole words
+/// where they are clean, and appended a page at a time.
+fn escaped_from(out: &mut BytesMut, text: &[u8], at: usize) {
+    const PAGE: usize = 256;
+    let (clean, rest) = text.split_at(at);
+    out.extend_from_slice(clean);
+    let mut page = [0; PAGE];
+    let mut used = 0;
+    let (words, tail) = rest.as_chunks::<8>();
+    for word in words {
+        if used + word.len() * ESCAPE_BYTES > PAGE {
+            out.extend_from_slice(&page[..used]);
+            used = 0;
+        }
+        if special_bits(u64::from_le_bytes(*word)) == 0 {
+            page[used..used + word.len()].copy_from_slice(word);
+            used += word.len();
+        } else {
+            used = escape_all(&mut page, used, word);
         }
     }
+    out.extend_from_slice(&page[..used]);
+    used = escape_all(&mut page, 0, tail);
+    out.extend_from_slice(&page[..used]);
 }
 
-fn escape(out: &mut BytesMut, byte: u8) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let short = match byte {
-        b'"' => b'"',
-        b'\\' => b'\\',
-        0x08 => b'b',
-        0x0c => b'f',
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        _ => {
-            let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
-            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digits[0], digits[1]]);
-            return;
+/// Longest escape: `\u00xx`.
+const ESCAPE_BYTES: usize = 6;
+
+/// Appends a few bytes to the page, escaped where they must be; says how much of it is used.
+#[inline]
+fn escape_all(page: &mut [u8], mut used: usize, bytes: &[u8]) -> usize {
+    for &byte in bytes {
+        match ESCAPES[usize::from(byte)] {
+            0 => {
+                page[used] = byte;
+                used += 1;
+            }
+            b'u' => {
+                page[used..used + ESCAPE_BYTES].copy_from_slice(&unicode(byte));
+                used += ESCAPE_BYTES;
+            }
+            short => {
+                page[used..used + 2].copy_from_slice(&[b'\\', short]);
+                used += 2;
+            }
         }
-    };
-    out.extend_from_slice(&[b'\\', short]);
+    }
+    used
 }
+
+fn unicode(byte: u8) -> [u8; ESCAPE_BYTES] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+    [b'\\', b'u', b'0', b'0', digits[0], digits[1]]
+}
+
+/// By byte: what follows the backslash, or 0 where none is wanted.
+const ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        table[control] = b'u';
+        control += 1;
+    }
+    table[0x08] = b'b';
+    table[0x0c] = b'f';
+    table[b'\n' as usize] = b'n';
+    table[b'\r' as usize] = b'r';
+    table[b'\t' as usize] = b't';
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table
+};
 
 /// The place of the first byte that must be escaped.
 #[inline]
@@ -107,7 +149,7 @@ fn first_special(text: &[u8]) -> Option<usize> {
         }
     }
     tail.iter()
-        .position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')
+        .position(|&byte| ESCAPES[usize::from(byte)] != 0)
         .map(|at| words.len() * 8 + at)
 }
 

@@ -4,28 +4,34 @@
 //! subscription that ends is taken out of the published table first; then the reactor is told
 //! (by a [`Retirement`]), settles what it still has for it, and gives the place back.
 
+mod book;
+mod group;
 mod shelf;
+mod slice;
 mod subscription;
 mod table;
 
-use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use group::MemberState;
+pub(crate) use group::{Group, Member};
 pub(crate) use shelf::Identity;
 pub use subscription::{Expire, State, Subscription};
 pub(crate) use table::{EventCell, Record, Table, Target};
 
-use crate::destination::{Destination, Endpoint, Health, Name, Route, Socket};
+use crate::destination::Socket;
 use crate::event::EventName;
 use crate::limits;
-use crate::snapshot::{Retired, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::stats::Page;
+#[cfg(any(test, fuzzing))]
+use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::sync::{Condvar, Mutex, MutexGuard, SegQueue};
-use shelf::{Leaver, NEVER, Newcomer, Place, Shelf};
-
-/// Subscriptions end at the next multiple of this, in milliseconds of the engine's clock.
-const SLICE_MS: u64 = 250;
+use book::Book;
+use shelf::{Place, Shelf};
+use slice::NEVER;
 
 /// How long a replaced table that was still read waits to be looked at again, in milliseconds.
 const SWEEP_MS: u64 = 1000;
@@ -37,40 +43,16 @@ pub(crate) struct Registry {
     cells: Snapshot<Vec<Arc<EventCell>>>,
     /// Wakes the thread that waits in [`wait_due`](Self::wait_due).
     sooner: Condvar,
+    #[cfg(any(test, fuzzing))]
+    called: AtomicBool,
     /// What the reactor has to let go of, and what it has let go of.
     pub(crate) retirements: SegQueue<Retirement>,
     pub(crate) released: SegQueue<Released>,
 }
 
-/// What only the writer touches.
-#[derive(Debug)]
-struct Book {
-    names: HashMap<EventName, u32>,
-    shelves: Vec<Shelf>,
-    destinations: HashMap<Box<str>, Lodging>,
-    /// Numbers of destinations that were closed, and the first that was never used.
-    free_destinations: Vec<u32>,
-    unused_destination: u32,
-    subscriptions: usize,
-    subscriptions_max: usize,
-    serial: u64,
-    /// The slice the control thread sleeps for.
-    awaited: u32,
-    /// Whether replaced tables wait to be freed.
-    unswept: bool,
-    stopped: bool,
-    retired_cells: Retired<Vec<Arc<EventCell>>>,
-}
-
-#[derive(Debug)]
-struct Lodging {
-    destination: Arc<Destination>,
-    subscriptions: usize,
-}
-
 /// A change of the subscriptions of one event.
 #[derive(Debug)]
-pub(crate) enum Change<'a> {
+pub(crate) enum Change {
     Subscribe {
         event: u32,
         socket: Socket,
@@ -78,7 +60,7 @@ pub(crate) enum Change<'a> {
     },
     Unsubscribe {
         event: u32,
-        identity: Identity<'a>,
+        identity: Identity,
     },
 }
 
@@ -100,9 +82,9 @@ pub(crate) struct Retirement {
     pub(crate) event: u32,
     place: Place,
     pub(crate) page: Arc<Page>,
-    pub(crate) destination: Option<Arc<Destination>>,
-    /// Whether it was the destination's last.
-    pub(crate) last: bool,
+    pub(crate) target: Target,
+    /// Destinations of which it was the last subscription.
+    pub(crate) deserted: Vec<u32>,
 }
 
 impl Retirement {
@@ -130,22 +112,11 @@ pub(crate) enum Released {
 impl Registry {
     pub(crate) fn new(subscriptions_max: usize) -> Self {
         Self {
-            book: Mutex::new(Book {
-                names: HashMap::new(),
-                shelves: Vec::new(),
-                destinations: HashMap::new(),
-                free_destinations: Vec::new(),
-                unused_destination: 0,
-                subscriptions: 0,
-                subscriptions_max,
-                serial: 0,
-                awaited: NEVER,
-                unswept: false,
-                stopped: false,
-                retired_cells: Retired::default(),
-            }),
+            book: Mutex::new(Book::new(subscriptions_max)),
             cells: Snapshot::new(Vec::new()),
             sooner: Condvar::new(),
+            #[cfg(any(test, fuzzing))]
+            called: AtomicBool::new(false),
             retirements: SegQueue::new(),
             released: SegQueue::new(),
         }
@@ -170,6 +141,7 @@ impl Registry {
             .map(|shelf| Arc::clone(&shelf.cell))
             .collect();
         self.cells.publish(cells, &mut book.retired_cells);
+        book.retired_cells.sweep();
         Some(cell)
     }
 
@@ -186,10 +158,10 @@ impl Registry {
 
     /// Carries out the changes and publishes them together: when this returns, every raise that
     /// begins later meets them.
-    pub(crate) fn apply<'a>(
+    pub(crate) fn apply(
         &self,
         now_ms: u64,
-        changes: impl IntoIterator<Item = Change<'a>>,
+        changes: impl IntoIterator<Item = Change>,
     ) -> Vec<Changed> {
         let mut book = self.lock();
         book.take_back(&self.released);
@@ -211,7 +183,7 @@ impl Registry {
 
     /// Ends what has reached its end. True if anything did.
     pub(crate) fn expire(&self, now_ms: u64) -> bool {
-        let slice = slice_started_by(now_ms);
+        let slice = slice::started_by(now_ms);
         let mut book = self.lock();
         book.take_back(&self.released);
         let mut touched = Vec::new();
@@ -223,6 +195,33 @@ impl Registry {
             }
         }
         self.settle(&mut book, touched, leavers)
+    }
+
+    /// Ends the subscriptions to UDP addresses that are not allowed; says which those were.
+    pub(crate) fn end_forbidden(
+        &self,
+        now_ms: u64,
+        allowed: impl Fn(SocketAddr) -> bool,
+    ) -> Vec<Subscription> {
+        let mut book = self.lock();
+        let (mut ended, mut touched, mut leavers) = (Vec::new(), Vec::new(), Vec::new());
+        for event in 0..book.shelves.len() as u32 {
+            let shelf = &book.shelves[event as usize];
+            let target = |place: &Place| &shelf.record(*place).target;
+            let forbidden = |place: &Place| !target(place).addresses().all(&allowed);
+            let places: Vec<Place> = shelf.places().filter(forbidden).collect();
+            for place in places {
+                ended.push(subscription::read(
+                    &book.shelves[event as usize],
+                    place,
+                    now_ms,
+                ));
+                book.remove(event, place, &mut leavers);
+                touched.push(event);
+            }
+        }
+        self.settle(&mut book, touched, leavers);
+        ended
     }
 
     /// Frees replaced tables that nobody reads any more.
@@ -242,22 +241,11 @@ impl Registry {
     /// called. False after `stop`.
     pub(crate) fn wait_due(&self, now_ms: u64) -> bool {
         let mut book = self.lock();
-        let next = book
-            .shelves
-            .iter()
-            .filter_map(Shelf::next_end)
-            .min()
-            .unwrap_or(NEVER);
-        book.awaited = next;
-        if book.stopped || u64::from(next) * SLICE_MS <= now_ms {
+        let due = book.due_in(now_ms);
+        if book.stopped || due == Some(0) {
             return !book.stopped;
         }
-        let due = (next != NEVER).then(|| u64::from(next) * SLICE_MS - now_ms);
-        let wait = due
-            .into_iter()
-            .chain(book.unswept.then_some(SWEEP_MS))
-            .min();
-        let book = match wait.map(Duration::from_millis) {
+        let book = match due.map(Duration::from_millis) {
             Some(wait) => {
                 self.sooner
                     .wait_timeout(book, wait)
@@ -272,6 +260,13 @@ impl Registry {
     /// Ends the waiting for good.
     pub(crate) fn stop(&self) {
         self.lock().stopped = true;
+        self.call();
+    }
+
+    /// Wakes the thread in [`wait_due`](Self::wait_due).
+    fn call(&self) {
+        #[cfg(any(test, fuzzing))]
+        self.called.store(true, Relaxed);
         self.sooner.notify_all();
     }
 
@@ -293,6 +288,14 @@ impl Registry {
             );
         }
         list
+    }
+
+    /// The subscription of that identity.
+    pub(crate) fn get(&self, now_ms: u64, event: u32, identity: &Identity) -> Option<Subscription> {
+        let book = self.lock();
+        let shelf = book.shelves.get(event as usize)?;
+        let place = shelf.find(identity)?;
+        Some(subscription::read(shelf, place, now_ms))
     }
 
     /// How many subscriptions there are.
@@ -319,7 +322,7 @@ impl Registry {
         if next < book.awaited || (unswept && !book.unswept) {
             book.awaited = book.awaited.min(next);
             book.unswept |= unswept;
-            self.sooner.notify_all();
+            self.call();
         }
         let any = !leavers.is_empty();
         leavers
@@ -329,162 +332,7 @@ impl Registry {
     }
 }
 
-impl Book {
-    fn change(
-        &mut self,
-        now_ms: u64,
-        change: Change<'_>,
-        leavers: &mut Vec<Retirement>,
-    ) -> Changed {
-        match change {
-            Change::Subscribe {
-                event,
-                socket,
-                expire,
-            } => self.subscribe(event, socket, lifetime(now_ms, expire)),
-            Change::Unsubscribe { event, identity } => {
-                match self.shelves[event as usize].find(identity) {
-                    Some(place) => {
-                        self.remove(event, place, leavers);
-                        Changed::Unsubscribed
-                    }
-                    None => Changed::Unknown,
-                }
-            }
-        }
-    }
-
-    fn subscribe(&mut self, event: u32, socket: Socket, (slice, secs): (u32, u32)) -> Changed {
-        let Socket {
-            route,
-            format,
-            name,
-        } = socket;
-        let shelf = &mut self.shelves[event as usize];
-        let known = match (&name, &route) {
-            (Some(name), _) => shelf.find(Identity::Name(&name.identity)),
-            (None, Route::Udp(address)) => shelf.find(Identity::Address(*address, format)),
-            (None, Route::Shared { .. }) => None,
-        };
-        if let Some(place) = known {
-            shelf.renew(place, slice, secs);
-            if let Route::Udp(address) = route {
-                shelf.redirect(place, address.into());
-            }
-            return Changed::Renewed;
-        }
-        if self.subscriptions >= self.subscriptions_max {
-            return Changed::Full;
-        }
-        let (target, name) = match route {
-            Route::Udp(address) => (Target::from(address), name),
-            Route::Shared { key, endpoint } => {
-                let printed = || Name {
-                    identity: key.clone(),
-                    printed: key.clone(),
-                };
-                let name = name.unwrap_or_else(printed);
-                (Target::Shared(self.lodge(key, endpoint)), Some(name))
-            }
-        };
-        self.serial += 1;
-        self.subscriptions += 1;
-        let serial = self.serial;
-        let newcomer = Newcomer {
-            target,
-            format,
-            name,
-            serial,
-            slice,
-            expire_secs: secs,
-        };
-        self.shelves[event as usize].insert(newcomer);
-        Changed::Subscribed
-    }
-
-    /// The destination of that key, with one more subscription.
-    fn lodge(&mut self, key: Box<str>, endpoint: Box<dyn Endpoint>) -> Arc<Destination> {
-        if let Some(lodging) = self.destinations.get_mut(&key) {
-            lodging.subscriptions += 1;
-            return Arc::clone(&lodging.destination);
-        }
-        let id = self.free_destinations.pop().unwrap_or_else(|| {
-            self.unused_destination += 1;
-            self.unused_destination - 1
-        });
-        let health = Health::default();
-        let destination = Arc::new(Destination {
-            id,
-            key: key.clone(),
-            endpoint,
-            health,
-        });
-        let lodging = Lodging {
-            destination: Arc::clone(&destination),
-            subscriptions: 1,
-        };
-        self.destinations.insert(key, lodging);
-        destination
-    }
-
-    /// Takes one subscription from the destination; true if it was the last.
-    fn leave(&mut self, destination: &Destination) -> bool {
-        let Some(lodging) = self.destinations.get_mut(&destination.key) else {
-            return false;
-        };
-        lodging.subscriptions -= 1;
-        let last = lodging.subscriptions == 0;
-        if last {
-            self.destinations.remove(&destination.key);
-        }
-        last
-    }
-
-    fn remove(&mut self, event: u32, place: Place, leavers: &mut Vec<Retirement>) {
-        let Leaver {
-            place,
-            page,
-            destination,
-        } = self.shelves[event as usize].remove(place);
-        self.subscriptions -= 1;
-        let last = destination
-            .as_deref()
-            .is_some_and(|destination| self.leave(destination));
-        leavers.push(Retirement {
-            event,
-            place,
-            page,
-            destination,
-            last,
-        });
-    }
-
-    fn take_back(&mut self, released: &SegQueue<Released>) {
-        while let Some(released) = released.pop() {
-            match released {
-                Released::Place { event, place } => self.shelves[event as usize].give_back(place),
-                Released::Destination(id) => self.free_destinations.push(id),
-            }
-        }
-    }
-}
-
-/// The slice in which a subscription made now ends, and its lifetime in seconds.
-fn lifetime(now_ms: u64, expire: Expire) -> (u32, u32) {
-    match expire {
-        Expire::AfterSecs(secs) => {
-            let end = (now_ms + u64::from(secs) * 1000).div_ceil(SLICE_MS);
-            (u32::try_from(end).unwrap_or(NEVER - 1), secs)
-        }
-        Expire::Never => (NEVER, 0),
-    }
-}
-
-fn slice_started_by(now_ms: u64) -> u32 {
-    u32::try_from(now_ms / SLICE_MS).unwrap_or(NEVER - 1)
-}
-
-/// Milliseconds left until the slice ends a subscription.
-fn left_ms(slice: u32, now_ms: u64) -> u64 {
-    (u64::from(slice) * SLICE_MS).saturating_sub(now_ms)
-}
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
+#[cfg(test)]
+mod tests;

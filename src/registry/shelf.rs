@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::table::{Chunk, EventCell, Record, Table, Target};
-use crate::destination::{Destination, Format, Name};
-use crate::limits::CHUNK_SUBSCRIPTIONS;
+use super::slice::NEVER;
+use super::table::{Block, Chunk, EventCell, Record, Table, Target};
+use crate::destination::{Format, Manner, Name};
+use crate::limits::{BLOCK_CHUNKS, CHUNK_SUBSCRIPTIONS};
 use crate::snapshot::Retired;
 use crate::stats::Page;
 
@@ -24,12 +25,12 @@ pub(super) type Place = u32;
 const NOWHERE: Place = Place::MAX;
 
 /// What makes two sockets the same.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Identity<'a> {
+#[derive(Clone, Debug)]
+pub(crate) enum Identity {
     /// A UDP address and the form of the payload.
     Address(SocketAddr, Format),
     /// A normalised socket string.
-    Name(&'a str),
+    Name(Box<str>),
 }
 
 /// What the writer knows of one place. Packed: see [`Target`].
@@ -46,9 +47,6 @@ pub(super) struct Entry {
 }
 
 const _: () = assert!(size_of::<Entry>() <= 28);
-
-/// The slice of a subscription that never ends.
-pub(super) const NEVER: u32 = u32::MAX;
 
 const VACANT: Entry = Entry {
     serial: [0; 2],
@@ -70,6 +68,7 @@ impl Entry {
 pub(super) struct Newcomer {
     pub(super) target: Target,
     pub(super) format: Format,
+    pub(super) manner: Manner,
     pub(super) name: Option<Name>,
     pub(super) serial: u64,
     pub(super) slice: u32,
@@ -81,14 +80,14 @@ pub(super) struct Newcomer {
 pub(super) struct Leaver {
     pub(super) place: Place,
     pub(super) page: Arc<Page>,
-    pub(super) destination: Option<Arc<Destination>>,
+    pub(super) target: Target,
 }
 
 /// All subscriptions of one event, as their writer sees them.
 #[derive(Debug)]
 pub(super) struct Shelf {
     pub(super) cell: Arc<EventCell>,
-    chunks: Vec<Arc<Chunk>>,
+    blocks: Vec<Arc<Block>>,
     entries: Vec<Box<[Entry]>>,
     index: HashTable<Place>,
     hasher: DefaultHashBuilder,
@@ -109,11 +108,21 @@ fn split(place: Place) -> (usize, u8) {
     )
 }
 
+fn chunk(blocks: &[Arc<Block>], number: usize) -> &Arc<Chunk> {
+    &blocks[number / BLOCK_CHUNKS][number % BLOCK_CHUNKS]
+}
+
+/// The chunk, copied if a published table has it too.
+fn chunk_mut(blocks: &mut [Arc<Block>], number: usize) -> &mut Chunk {
+    let block = Arc::make_mut(&mut blocks[number / BLOCK_CHUNKS]);
+    Arc::make_mut(&mut block[number % BLOCK_CHUNKS])
+}
+
 impl Shelf {
     pub(super) fn new(cell: Arc<EventCell>) -> Self {
         Self {
             cell,
-            chunks: Vec::new(),
+            blocks: Vec::new(),
             entries: Vec::new(),
             index: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
@@ -131,7 +140,7 @@ impl Shelf {
     }
 
     /// The place of the subscription with that identity.
-    pub(super) fn find(&self, identity: Identity<'_>) -> Option<Place> {
+    pub(super) fn find(&self, identity: &Identity) -> Option<Place> {
         let hash = self.hash(identity);
         self.index
             .find(hash, |&place| self.is(place, identity))
@@ -142,7 +151,7 @@ impl Shelf {
     pub(super) fn insert(&mut self, newcomer: Newcomer) -> Place {
         let place = self.vacant_place();
         let (chunk, index) = split(place);
-        let chunk = Arc::make_mut(&mut self.chunks[chunk]);
+        let chunk = chunk_mut(&mut self.blocks, chunk);
         let entry = &mut self.entries[place as usize / CHUNK_SUBSCRIPTIONS][usize::from(index)];
         *entry = Entry {
             serial: [(newcomer.serial >> 32) as u32, newcomer.serial as u32],
@@ -154,6 +163,7 @@ impl Shelf {
             target: newcomer.target,
             place: index,
             format: newcomer.format,
+            manner: newcomer.manner,
             named: newcomer.name.is_some(),
         });
         if let Some(name) = newcomer.name {
@@ -162,7 +172,7 @@ impl Shelf {
         let hash = self.hash_of(place);
         let Self {
             index,
-            chunks,
+            blocks,
             entries,
             names,
             hasher,
@@ -173,7 +183,7 @@ impl Shelf {
             let position = entries[chunk][usize::from(at)].position;
             hash_record(
                 hasher,
-                &chunks[chunk].records[usize::from(position)],
+                &self::chunk(blocks, chunk).records[usize::from(position)],
                 names.get(&other),
             )
         });
@@ -195,7 +205,7 @@ impl Shelf {
             return;
         }
         let position = usize::from(self.entry(place).position);
-        let chunk = Arc::make_mut(&mut self.chunks[split(place).0]);
+        let chunk = chunk_mut(&mut self.blocks, split(place).0);
         chunk.records[position].target = target;
         self.changed = true;
     }
@@ -211,7 +221,7 @@ impl Shelf {
         let (number, index) = split(place);
         let position = self.entry(place).position;
         *self.entry_mut(place) = VACANT;
-        let chunk = Arc::make_mut(&mut self.chunks[number]);
+        let chunk = chunk_mut(&mut self.blocks, number);
         let record = chunk.records.swap_remove(usize::from(position));
         debug_assert_eq!(record.place, index);
         let page = Arc::clone(&chunk.page);
@@ -223,14 +233,10 @@ impl Shelf {
             self.entries[number][usize::from(moved)].position = position;
         }
         self.changed = true;
-        let destination = match record.target {
-            Target::Shared(destination) => Some(destination),
-            Target::V4 { .. } | Target::V6 { .. } => None,
-        };
         Leaver {
             place,
             page,
-            destination,
+            target: record.target,
         }
     }
 
@@ -244,12 +250,11 @@ impl Shelf {
         if !std::mem::take(&mut self.changed) {
             return;
         }
-        self.cell.table.publish(
-            Table {
-                chunks: self.chunks.clone(),
-            },
-            &mut self.retired,
-        );
+        let table = Table {
+            blocks: self.blocks.clone(),
+            subscriptions: self.len(),
+        };
+        self.cell.table.publish(table, &mut self.retired);
         self.cell.set_heard_by(self.len());
     }
 
@@ -278,11 +283,11 @@ impl Shelf {
 
     pub(super) fn record(&self, place: Place) -> &Record {
         let position = usize::from(self.entry(place).position);
-        &self.chunks[split(place).0].records[position]
+        &chunk(&self.blocks, split(place).0).records[position]
     }
 
     pub(super) fn page(&self, place: Place) -> &Arc<Page> {
-        &self.chunks[split(place).0].page
+        &chunk(&self.blocks, split(place).0).page
     }
 
     pub(super) fn name(&self, place: Place) -> Option<&Name> {
@@ -300,12 +305,16 @@ impl Shelf {
         }
         let place = self.unused;
         self.unused += 1;
-        if split(place).0 == self.chunks.len() {
+        if split(place).0 == self.entries.len() {
             let records = Vec::with_capacity(CHUNK_SUBSCRIPTIONS);
-            self.chunks.push(Arc::new(Chunk {
+            let chunk = Arc::new(Chunk {
                 records,
                 page: Arc::new(Page::new()),
-            }));
+            });
+            match self.blocks.last_mut() {
+                Some(block) if block.len() < BLOCK_CHUNKS => Arc::make_mut(block).push(chunk),
+                _ => self.blocks.push(Arc::new(vec![chunk])),
+            }
             self.entries
                 .push(vec![VACANT; CHUNK_SUBSCRIPTIONS].into_boxed_slice());
         }
@@ -346,25 +355,27 @@ impl Shelf {
         }
     }
 
-    fn is(&self, place: Place, identity: Identity<'_>) -> bool {
+    fn is(&self, place: Place, identity: &Identity) -> bool {
         let record = self.record(place);
         match identity {
             Identity::Address(address, format) => {
-                !record.named && record.format == format && record.target.address() == Some(address)
+                !record.named
+                    && record.format == *format
+                    && record.target.address() == Some(*address)
             }
             Identity::Name(name) => {
                 record.named
                     && self
                         .name(place)
-                        .is_some_and(|known| *known.identity == *name)
+                        .is_some_and(|known| known.identity == *name)
             }
         }
     }
 
-    fn hash(&self, identity: Identity<'_>) -> u64 {
+    fn hash(&self, identity: &Identity) -> u64 {
         match identity {
             Identity::Address(address, format) => self.hasher.hash_one((address, format)),
-            Identity::Name(name) => self.hasher.hash_one(name),
+            Identity::Name(name) => self.hasher.hash_one(&**name),
         }
     }
 

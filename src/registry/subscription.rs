@@ -1,8 +1,9 @@
 //! Subscriptions as users see them.
 
-use super::left_ms;
-use super::shelf::{NEVER, Place, Shelf};
-use crate::destination::{Format, HealthNow};
+use super::group::MemberState;
+use super::shelf::{Place, Shelf};
+use super::slice::{LAST, NEVER, left_ms};
+use crate::destination::{HealthNow, udp_text};
 use crate::registry::Target;
 use crate::stats::Drops;
 
@@ -51,8 +52,13 @@ pub struct Subscription {
     pub in_flight: u64,
     /// The errno of the last drop that had one.
     pub last_errno: Option<i32>,
+    /// The last error of its destination, if that has more to say than an errno. It stays when the
+    /// destination does well again.
+    pub last_error: Option<String>,
     /// How its destination does, as of the last attempt.
     pub state: State,
+    /// The members of a `virtual:` socket, in its order; of any other, none.
+    pub members: Vec<MemberState>,
 }
 
 /// How a destination does, as of the last attempt.
@@ -73,13 +79,13 @@ pub enum State {
 }
 
 impl State {
-    fn new(health: HealthNow, now_ms: u64) -> Self {
+    pub(super) fn new(health: HealthNow, now_ms: u64) -> Self {
         match health {
             HealthNow::Up => Self::Up,
             HealthNow::Blocked => Self::Blocked,
-            HealthNow::Down { errno, since_ms } => Self::Down {
+            HealthNow::Down { error, since_ms } => Self::Down {
                 since_secs: now_ms.saturating_sub(since_ms) / 1000,
-                error: std::io::Error::from_raw_os_error(errno).to_string(),
+                error,
             },
         }
     }
@@ -91,20 +97,23 @@ pub(super) fn read(shelf: &Shelf, place: Place, now_ms: u64) -> Subscription {
     let (expire, ttl_secs) = match entry.slice {
         NEVER => (Expire::Never, None),
         slice => {
-            let ttl = left_ms(slice, now_ms)
-                .div_ceil(1000)
-                .min(u64::from(entry.expire_secs));
+            let left = match slice {
+                // Ends later than the clock of slices can tell: decades from now.
+                LAST => u64::MAX,
+                slice => left_ms(slice, now_ms).div_ceil(1000),
+            };
+            let ttl = left.min(u64::from(entry.expire_secs));
             (Expire::AfterSecs(entry.expire_secs), Some(ttl as u32))
         }
     };
     let socket = match (shelf.name(place), record.target.address()) {
         (Some(name), _) => name.printed.to_string(),
-        (None, Some(address)) => printed(address, record.format),
+        (None, Some(address)) => udp_text(address, record.format),
         (None, None) => String::new(),
     };
-    let state = match &record.target {
-        Target::Shared(destination) => State::new(destination.health.read(), now_ms),
-        Target::V4 { .. } | Target::V6 { .. } => State::Up,
+    let members = match &record.target {
+        Target::Group(group) => group.read(now_ms),
+        Target::V4 { .. } | Target::V6 { .. } | Target::Shared(..) => Vec::new(),
     };
     let tally = shelf.page(place).tally(record.place);
     Subscription {
@@ -118,14 +127,8 @@ pub(super) fn read(shelf: &Shelf, place: Place, now_ms: u64) -> Subscription {
         dropped: tally.drops(),
         in_flight: tally.in_flight(),
         last_errno: tally.last_errno(),
-        state,
-    }
-}
-
-/// The socket string of a plain UDP subscription.
-fn printed(address: std::net::SocketAddr, format: Format) -> String {
-    match format {
-        Format::Json => format!("udp:{address}"),
-        Format::Text => format!("udp:{address}?format=text"),
+        last_error: record.target.last_error(),
+        state: record.target.state(now_ms),
+        members,
     }
 }

@@ -2,20 +2,24 @@
 //!
 //! Each event has its own table, in two levels: a spine of chunks, a chunk of up to
 //! [`CHUNK_SUBSCRIPTIONS`](crate::limits::CHUNK_SUBSCRIPTIONS) records side by side. One change
-//! copies one chunk and the spine; a plain UDP subscription is one record and nothing else.
+//! copies one chunk and a part of the spine; a plain UDP subscription is one record and nothing
+//! else.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 
 use crossbeam::utils::CachePadded;
 
-use crate::destination::{Destination, Format};
+use super::group::Group;
+use super::subscription::State;
+use crate::destination::{Destination, Format, Manner};
 use crate::event::EventName;
 use crate::limits::CHUNK_SUBSCRIPTIONS;
 use crate::snapshot::Snapshot;
 use crate::stats::{Page, Totals};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::atomic::Ordering::Relaxed;
+use crate::wire::request::Form;
 
 /// One declared event: what raisers, reactor and registry share of it.
 #[derive(Debug)]
@@ -59,7 +63,19 @@ impl EventCell {
 /// All subscriptions of one event at one time.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    pub(crate) chunks: Vec<Arc<Chunk>>,
+    pub(super) blocks: Vec<Arc<Block>>,
+    pub(crate) subscriptions: usize,
+}
+
+/// Some chunks in a row. The spine is made of these, so that a change of one chunk among
+/// thousands copies a few dozen pointers, not thousands.
+pub(super) type Block = Vec<Arc<Chunk>>;
+
+impl Table {
+    /// Its chunks, in order.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &Arc<Chunk>> {
+        self.blocks.iter().flat_map(|block| block.iter())
+    }
 }
 
 /// Some subscriptions of one event, side by side.
@@ -88,6 +104,7 @@ pub(crate) struct Record {
     /// Its tally in the chunk's page.
     pub(crate) place: u8,
     pub(crate) format: Format,
+    pub(crate) manner: Manner,
     /// Whether its identity is a name that the registry keeps, not its address.
     pub(super) named: bool,
 }
@@ -95,9 +112,18 @@ pub(crate) struct Record {
 /// Where a record's events go. Packed: a million of these should fit.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
-    V4 { ip: [u8; 4], port: u16 },
-    V6 { ip: [u8; 16], port: u16, scope: u32 },
-    Shared(Arc<Destination>),
+    V4 {
+        ip: [u8; 4],
+        port: u16,
+    },
+    V6 {
+        ip: [u8; 16],
+        port: u16,
+        scope: u32,
+    },
+    /// With the JSON form it wants, if that is one of its own.
+    Shared(Arc<Destination>, Option<Arc<Form>>),
+    Group(Arc<Group>),
 }
 
 const _: () = assert!(size_of::<Record>() <= 32);
@@ -131,7 +157,52 @@ impl Target {
                 0,
                 scope,
             ))),
-            Self::Shared(_) => None,
+            Self::Shared(..) | Self::Group(_) => None,
+        }
+    }
+
+    /// All network addresses that it leads to, as far as they are written in the socket.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let members = match self {
+            Self::Group(group) => &group.members[..],
+            Self::V4 { .. } | Self::V6 { .. } | Self::Shared(..) => &[],
+        };
+        let plain = members.iter().filter_map(|member| member.target.address());
+        let shared = self.destinations().filter_map(|to| to.endpoint.address());
+        self.address().into_iter().chain(plain).chain(shared)
+    }
+
+    /// The destinations with state that it leads to.
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = &Arc<Destination>> {
+        let own = match self {
+            Self::Shared(destination, _) => Some(destination),
+            Self::V4 { .. } | Self::V6 { .. } | Self::Group(_) => None,
+        };
+        let members = match self {
+            Self::Group(group) => &group.members[..],
+            Self::V4 { .. } | Self::V6 { .. } | Self::Shared(..) => &[],
+        };
+        let members = members.iter().filter_map(|member| match &member.target {
+            Self::Shared(destination, _) => Some(destination),
+            Self::V4 { .. } | Self::V6 { .. } | Self::Group(_) => None,
+        });
+        own.into_iter().chain(members)
+    }
+
+    /// The last error of what it leads to, if that was noted.
+    pub(super) fn last_error(&self) -> Option<String> {
+        match self {
+            Self::Shared(destination, _) => destination.health.last_error(),
+            Self::V4 { .. } | Self::V6 { .. } | Self::Group(_) => None,
+        }
+    }
+
+    /// How what it leads to does.
+    pub(super) fn state(&self, now_ms: u64) -> State {
+        match self {
+            Self::V4 { .. } | Self::V6 { .. } => State::Up,
+            Self::Shared(destination, _) => State::new(destination.health.read(), now_ms),
+            Self::Group(group) => group.state(now_ms),
         }
     }
 }

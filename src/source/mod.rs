@@ -1,1 +1,10 @@
-//! source
+//! Where events come from when no code of ours raises them.
+//!
+//! [`Ingest`] takes the datagrams that another proxy sends as events, and raises them here: so one
+//! daemon fans out what many processes raise, and no slow subscriber is theirs to wait for.
+
+mod ingest;
+mod intake;
+
+pub use ingest::{Ingest, IngestError, IngestOptions};
+pub use intake::IngestStats;

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::destination::Parcel;
 use crate::stats::{Page, Reason};
 
@@ -41,11 +43,13 @@ impl<N> Backlog<N> {
     }
 
     /// Lets a parcel wait, or drops it if too many do.
-    pub(crate) fn push(&mut self, parcel: Parcel, note: N, now: Instant) {
+    pub(crate) fn push(&mut self, mut parcel: Parcel, note: N, now: Instant) {
         if self.waiting.len() >= self.max {
             parcel.ticket.dropped(Reason::QueueFull);
             return;
         }
+        // A copy: the payload would keep its whole block of the raiser's arena as long as it waits.
+        parcel.payload = Bytes::copy_from_slice(&parcel.payload);
         self.waiting.push_back(Waiting {
             parcel,
             note,

@@ -18,9 +18,13 @@ pub(super) fn reason(error: &io::Error) -> Reason {
         Some(Errno::CONNREFUSED | Errno::CONNRESET | Errno::PIPE | Errno::NOTCONN) => {
             Reason::Refused
         }
-        Some(Errno::NOENT | Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN) => {
-            Reason::Unreachable
-        }
+        Some(
+            Errno::NOENT
+            | Errno::NETUNREACH
+            | Errno::HOSTUNREACH
+            | Errno::NETDOWN
+            | Errno::TIMEDOUT,
+        ) => Reason::Unreachable,
         _ => Reason::Other,
     }
 }
@@ -30,11 +34,13 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// Whether this kernel or this path does not cut buffers (UDP GSO).
+/// Whether this kernel or this path does not cut buffers (UDP GSO). A segment that is larger than
+/// the path's MTU is EINVAL before Linux 6.14 and EMSGSIZE since: sent by itself it may be
+/// fragmented.
 pub(super) fn cannot_cut(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(
         errno,
-        Some(Errno::INVAL | Errno::IO | Errno::NOPROTOOPT | Errno::OPNOTSUPP)
+        Some(Errno::INVAL | Errno::IO | Errno::MSGSIZE | Errno::NOPROTOOPT | Errno::OPNOTSUPP)
     )
 }

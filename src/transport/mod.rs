@@ -8,41 +8,63 @@
 
 mod backlog;
 mod datagram;
+mod flatstore;
+mod group;
+mod intakes;
 pub(crate) mod kernel;
+pub(crate) mod listen;
 mod policy;
 mod resolve;
 pub(crate) mod route;
 mod socket;
+mod tcp;
+pub(crate) mod throttle;
 pub(crate) mod udp;
 mod unix;
 pub(crate) mod worker;
 
+pub(crate) use flatstore::{Announce, Files};
+pub use flatstore::{Flatstore, RotateError};
+pub(crate) use policy::Gate;
 pub use policy::Policy;
 pub use route::Occurrence;
 pub(crate) use socket::Parsed;
 pub use socket::SocketError;
+pub use tcp::Tcp;
+pub use worker::QueueLimits;
 
-use std::sync::{Arc, RwLock};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
+use intakes::Intakes;
 use resolve::Lookups;
 use route::Routes;
-use socket::Place;
+use socket::{At, Place};
+use worker::Threads;
 
-/// What the transports know: the policy, and the in-process routes.
+/// What the transports know: the policy, the in-process routes, the threads of what is slow.
 #[derive(Debug)]
 pub(crate) struct Transports {
-    policy: RwLock<Arc<Policy>>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) settings: Settings,
     pub(crate) routes: Routes,
+    pub(crate) threads: Arc<Threads>,
+    pub(crate) files: Arc<Files>,
     lookups: Lookups,
+    intakes: Intakes,
 }
 
 /// What the transports were told at the start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) unix_wait: std::time::Duration,
     pub(crate) unix_backlog: usize,
+    /// How long a group leaves a member alone that failed.
+    pub(crate) group_hold: std::time::Duration,
+    pub(crate) tcp: Arc<Tcp>,
+    /// Of the random pauses between attempts.
+    pub(crate) seed: u64,
 }
 
 /// Reads what follows a scheme.
@@ -52,14 +74,18 @@ type Parse = fn(&Transports, &str) -> Result<Parsed, String>;
 const SCHEMES: &[(&str, Parse)] = &[
     ("udp", udp::parse),
     ("unix", unix::parse),
+    ("tcp", tcp::parse),
+    #[cfg(feature = "tls")]
+    ("tls", tcp::parse_tls),
     ("route", route::parse),
+    ("flatstore", flatstore::parse),
+    ("virtual", group::parse),
 ];
 
-/// Schemes of OpenSIPS that this build does not carry.
+/// Schemes that other builds carry, and those of OpenSIPS that none does.
 const ELSEWHERE: &[&str] = &[
-    "tcp",
-    "flatstore",
-    "virtual",
+    #[cfg(not(feature = "tls"))]
+    "tls",
     "xmlrpc",
     "rabbitmq",
     "kafka",
@@ -68,13 +94,36 @@ const ELSEWHERE: &[&str] = &[
 ];
 
 impl Transports {
-    pub(crate) fn new(policy: Policy, settings: Settings, routes: Routes) -> Self {
+    pub(crate) fn new(
+        gate: Arc<Gate>,
+        settings: Settings,
+        routes: Routes,
+        threads: Arc<Threads>,
+        files: Files,
+    ) -> Self {
         Self {
-            policy: RwLock::new(Arc::new(policy)),
+            gate,
             settings,
             routes,
+            threads,
+            files: Arc::new(files),
             lookups: Lookups::default(),
+            intakes: Intakes::default(),
         }
+    }
+
+    /// Refuses these sockets of this process, whose datagrams it raises, as destinations.
+    pub(crate) fn take_in(&self, sockets: &[String]) {
+        self.intakes.add(self.parse_all(sockets));
+    }
+
+    /// The opposite of [`take_in`](Self::take_in), when they are closed.
+    pub(crate) fn take_in_no_more(&self, sockets: &[String]) {
+        self.intakes.remove(self.parse_all(sockets));
+    }
+
+    fn parse_all(&self, sockets: &[String]) -> impl Iterator<Item = Parsed> {
+        sockets.iter().filter_map(|socket| self.parse(socket).ok())
     }
 
     /// Reads a socket string; looks nothing up.
@@ -85,6 +134,10 @@ impl Transports {
                 "longer than {} bytes",
                 crate::limits::SOCKET_STRING_BYTES
             ));
+        }
+        if text.contains(char::is_control) {
+            // It would break the lines of listings and logs.
+            return refuse("a control character in it".to_owned());
         }
         let Some((scheme, rest)) = text.split_once(':') else {
             return refuse(format!(
@@ -105,40 +158,90 @@ impl Transports {
         }
     }
 
-    /// Looks up the host, if there is one, and asks the policy. May wait for a name server, up to
-    /// [`RESOLVE_TIME`](crate::limits::RESOLVE_TIME).
-    pub(crate) fn resolve(&self, text: &str, parsed: Parsed) -> Result<Socket, SocketError> {
+    /// Looks up the host or opens the file, if there is one, and asks the policy. May wait for a
+    /// name server, up to [`RESOLVE_TIME`](crate::limits::RESOLVE_TIME), or for a disk.
+    pub(crate) fn resolve(
+        &self,
+        text: &str,
+        parsed: Parsed,
+        policy: &Policy,
+    ) -> Result<Socket, SocketError> {
+        self.look_up(parsed, policy)
+            .map_err(|problem| SocketError::new(text, problem))
+    }
+
+    fn look_up(&self, parsed: Parsed, policy: &Policy) -> Result<Socket, String> {
         let Parsed {
             place,
             format,
+            form,
+            manner,
             name,
         } = parsed;
-        let policy = Arc::clone(&self.policy.read().expect("no panic under this lock"));
-        let refuse = |problem| SocketError::new(text, problem);
         let route = match place {
-            Place::Address(address) => {
-                policy.check(address).map_err(refuse)?;
-                Route::Udp(address)
+            Place::At(at) => Route::Udp(self.address(&at, policy)?),
+            Place::Shared { key, at, endpoint } => {
+                at.map(|at| self.address(&at, policy)).transpose()?;
+                endpoint.prepare()?;
+                Route::Shared { key, endpoint }
             }
-            Place::Host { host, port } => {
-                let addresses = self.lookups.run(&host, port).map_err(refuse)?;
-                // Every answer must be allowed: a name server must not choose for us.
-                for &address in &addresses {
-                    policy.check(address).map_err(refuse)?;
-                }
-                Route::Udp(addresses[0])
-            }
-            Place::Shared { key, endpoint } => Route::Shared { key, endpoint },
+            Place::Group {
+                key,
+                strategy,
+                members,
+            } => Route::Group {
+                key,
+                strategy,
+                members: members
+                    .into_iter()
+                    .map(|member| self.look_up(member, policy))
+                    .collect::<Result<_, _>>()?,
+                hold: self.settings.group_hold,
+            },
         };
+        self.intakes.refuse(&route)?;
         Ok(Socket {
             route,
             format,
+            form,
+            manner,
             name,
         })
     }
 
+    /// The first address of a host, all of which must be allowed.
+    fn address(&self, at: &At, policy: &Policy) -> Result<SocketAddr, String> {
+        let addresses = match at {
+            At::Address(address) => vec![*address],
+            At::Host { host, port } => self.lookups.run(host, *port)?,
+        };
+        policy.check_all(&addresses)?;
+        addresses
+            .first()
+            .copied()
+            .ok_or_else(|| format!("{at} has no address"))
+    }
+
+    /// Asks the policy about the addresses that need no lookup.
+    pub(crate) fn check(
+        &self,
+        text: &str,
+        parsed: &Parsed,
+        policy: &Policy,
+    ) -> Result<(), SocketError> {
+        parsed
+            .addresses()
+            .try_for_each(|address| policy.check(address))
+            .and_then(|()| self.intakes.refuse_parsed(parsed))
+            .map_err(|problem| SocketError::new(text, problem))
+    }
+
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.gate.current()
+    }
+
     pub(crate) fn set_policy(&self, policy: Policy) {
-        *self.policy.write().expect("no panic under this lock") = Arc::new(policy);
+        self.gate.replace(policy);
     }
 }
 

@@ -2,8 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::IpNet;
+
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::Relaxed;
 
 /// Which destinations subscriptions may name.
 #[derive(Clone, Debug)]
@@ -37,7 +41,47 @@ impl Default for Policy {
     }
 }
 
+/// The policy in force.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    policy: RwLock<Arc<Policy>>,
+    /// Counts the policies.
+    version: AtomicU64,
+}
+
+impl Gate {
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self {
+            policy: RwLock::new(Arc::new(policy)),
+            version: AtomicU64::new(0),
+        }
+    }
+
+    /// Puts another in its place.
+    pub(super) fn replace(&self, policy: Policy) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+        // Relaxed: who sees the new number takes the lock to see the policy.
+        self.version.fetch_add(1, Relaxed);
+    }
+
+    /// Another number after each change.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Relaxed)
+    }
+
+    pub(super) fn current(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 impl Policy {
+    /// Refuses all if one must not be sent to: a name server must not choose for us.
+    pub(super) fn check_all(&self, addresses: &[SocketAddr]) -> Result<(), String> {
+        addresses
+            .iter()
+            .try_for_each(|&address| self.check(address))
+    }
+
     /// Refuses an address that must not be sent to; the error says why.
     pub(crate) fn check(&self, address: SocketAddr) -> Result<(), String> {
         let ip = address.ip().to_canonical();

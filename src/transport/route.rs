@@ -6,16 +6,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
 use crossbeam::channel::Sender;
 
 use super::Transports;
-use super::socket::{Parsed, Place, split_format};
+use super::socket::{Parsed, Place};
 use super::worker::{Job, Pool, Reports, submit};
-use crate::destination::{Context, Destination, Endpoint, Name, Outlet, Parcel};
+use crate::destination::{Context, Destination, Endpoint, Format, Outlet, Parcel};
 use crate::event::{EventName, Notification, Value};
 use crate::stats::{Outcome, Page, Reason, Ticket};
 use crate::wire::parse;
@@ -79,7 +79,7 @@ pub(crate) struct Routes {
 
 #[derive(Default)]
 struct State {
-    handlers: HashMap<EventName, Handler>,
+    routes: HashMap<EventName, Arc<Route>>,
     pool: Option<Pool>,
     stopped: bool,
 }
@@ -109,74 +109,83 @@ impl Routes {
         if state.stopped {
             return Err("the engine has shut down".to_owned());
         }
-        if state.handlers.contains_key(&name) {
+        if state.routes.contains_key(&name) {
             return Err(format!("route {name} has a handler already"));
         }
-        if state.pool.is_none() {
-            let pool = Pool::start("bellwire-route", self.workers, &self.reports);
-            state.pool = Some(pool.map_err(|error| format!("cannot start a worker: {error}"))?);
-        }
-        state.handlers.insert(name, handler);
+        let pool = match state.pool.take() {
+            Some(pool) => pool,
+            None => Pool::start("bellwire-route", self.workers, &self.reports)
+                .map_err(|error| format!("cannot start a worker: {error}"))?,
+        };
+        let queue = pool.queue(self.hasher.hash_one(name.as_str()) as usize);
+        state.pool = Some(pool);
+        state
+            .routes
+            .insert(name, Arc::new(Route { handler, queue }));
         Ok(())
+    }
+
+    /// Takes the handler away again.
+    pub(crate) fn undefine(&self, name: &str) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let handler = state.routes.remove(name);
+        drop(state);
+        // What a handler does when it is dropped is not done under the lock.
+        drop(handler);
     }
 
     /// Ends the threads.
     pub(crate) fn stop(&self, deadline: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.stopped = true;
+        // A handler may hold the engine: let go of it, or neither is ever freed.
+        let routes = std::mem::take(&mut state.routes);
         let pool = state.pool.take();
         drop(state);
+        drop(routes);
         if let Some(pool) = pool {
             pool.stop(deadline);
         }
     }
 
-    fn endpoint(&self, name: &str) -> Option<Route> {
+    fn find(&self, name: &str) -> Option<Weak<Route>> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let handler = Arc::clone(state.handlers.get(name)?);
-        let worker = self.hasher.hash_one(name) as usize;
-        Some(Route {
-            handler,
-            queue: state.pool.as_ref()?.queue(worker),
-        })
+        state.routes.get(name).map(Arc::downgrade)
     }
 }
 
 /// Reads what follows `route:`.
-pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, String> {
-    let (name, format) = split_format(rest)?;
-    let Some(endpoint) = transports.routes.endpoint(name) else {
+pub(super) fn parse(transports: &Transports, name: &str) -> Result<Parsed, String> {
+    let Some(route) = transports.routes.find(name) else {
         return Err(format!("no handler is called {name:?}"));
     };
     let key = format!("route:{name}").into_boxed_str();
-    let text = Some(Name {
-        identity: key.clone(),
-        printed: key.clone(),
-    });
-    let endpoint = Box::new(endpoint);
-    Ok(Parsed {
-        place: Place::Shared { key, endpoint },
-        format,
-        name: text,
-    })
+    let endpoint = Box::new(Named(route));
+    Ok(Parsed::new(Place::local(key, endpoint), Format::Json, None))
 }
 
+/// A handler, and the queue of the worker that runs it.
 struct Route {
     handler: Handler,
     queue: Sender<Job>,
 }
 
+/// A route as subscriptions know it.
+#[derive(Debug)]
+struct Named(Weak<Route>);
+
 impl fmt::Debug for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Route").finish_non_exhaustive()
+        f.debug_struct("Route")
+            .field("waiting", &self.queue.len())
+            .finish_non_exhaustive()
     }
 }
 
-impl Endpoint for Route {
+impl Endpoint for Named {
     fn open(&self, destination: &Arc<Destination>, _: &Context<'_>) -> Box<dyn Outlet> {
         Box::new(RouteOutlet {
-            handler: Arc::clone(&self.handler),
-            queue: self.queue.clone(),
+            route: self.0.upgrade(),
             destination: destination.id,
             tickets: VecDeque::new(),
             settled: 0,
@@ -184,26 +193,26 @@ impl Endpoint for Route {
     }
 }
 
+#[derive(Debug)]
 struct RouteOutlet {
-    handler: Handler,
-    queue: Sender<Job>,
+    /// None once the routes have stopped.
+    route: Option<Arc<Route>>,
     destination: u32,
     /// Of the jobs under way, oldest first: one worker reports them in order.
     tickets: VecDeque<Ticket>,
     settled: u64,
 }
 
-impl fmt::Debug for RouteOutlet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RouteOutlet")
-            .field("waiting", &self.tickets.len())
-            .finish_non_exhaustive()
-    }
-}
-
 impl Outlet for RouteOutlet {
-    fn deliver(&mut self, Parcel { payload, ticket }: Parcel, _: &Context<'_>) {
-        let handler = Arc::clone(&self.handler);
+    fn deliver(&mut self, parcel: Parcel, _: &Context<'_>) {
+        let Parcel {
+            payload, ticket, ..
+        } = parcel;
+        let Some(route) = &self.route else {
+            ticket.dropped(Reason::Shutdown);
+            return;
+        };
+        let handler = Arc::clone(&route.handler);
         let run = move || match Occurrence::new(payload) {
             Some(occurrence) => {
                 handler(&occurrence);
@@ -216,7 +225,7 @@ impl Outlet for RouteOutlet {
             sequence: self.settled + self.tickets.len() as u64,
             run: Box::new(run),
         };
-        match submit(&self.queue, job) {
+        match submit(&route.queue, job) {
             Ok(()) => self.tickets.push_back(ticket),
             Err(reason) => ticket.dropped(reason),
         }

@@ -1,9 +1,12 @@
 //! Socket strings: what all transports have in common of their grammar.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
 
-use crate::destination::{Endpoint, Format, Name};
+use crate::destination::{Endpoint, Format, Manner, Name, Strategy, udp_text};
 use crate::registry::Identity;
+use crate::wire::request::Form;
 
 /// What is wrong with a socket string, and what would be right. Never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,43 +47,126 @@ fn without_secret(socket: &str) -> String {
 pub(crate) struct Parsed {
     pub(super) place: Place,
     pub(super) format: Format,
+    pub(super) form: Option<Arc<Form>>,
+    pub(super) manner: Manner,
     pub(super) name: Option<Name>,
 }
 
 /// Where it leads.
 #[derive(Debug)]
 pub(super) enum Place {
-    Address(SocketAddr),
-    Host {
-        host: String,
-        port: u16,
-    },
+    /// A UDP address.
+    At(At),
     Shared {
         key: Box<str>,
+        /// What the policy must allow, if it is of the network.
+        at: Option<At>,
         endpoint: Box<dyn Endpoint>,
+    },
+    Group {
+        key: Box<str>,
+        strategy: Strategy,
+        members: Vec<Parsed>,
     },
 }
 
+impl Place {
+    /// A destination on this machine.
+    pub(super) fn local(key: Box<str>, endpoint: Box<dyn Endpoint>) -> Self {
+        Self::Shared {
+            key,
+            at: None,
+            endpoint,
+        }
+    }
+}
+
+/// A place in the network, by its address or by its name in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    Address(SocketAddr),
+    Host { host: Arc<str>, port: u16 },
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Host { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
 impl Parsed {
-    /// What makes it the same as another.
-    pub(crate) fn identity(&self) -> Identity<'_> {
-        match (&self.name, &self.place) {
-            (Some(name), _) => Identity::Name(&name.identity),
-            (None, Place::Address(address)) => Identity::Address(*address, self.format),
-            (None, Place::Host { host, .. }) => Identity::Name(host),
-            (None, Place::Shared { key, .. }) => Identity::Name(key),
+    /// A socket that asks for nothing but a format.
+    pub(super) fn new(place: Place, format: Format, name: Option<Name>) -> Self {
+        Self {
+            place,
+            format,
+            form: None,
+            manner: Manner::default(),
+            name,
         }
     }
 
-    /// Whether a name server must be asked before it can be used.
-    pub(crate) fn needs_lookup(&self) -> bool {
-        matches!(self.place, Place::Host { .. })
+    /// What makes it the same as another.
+    pub(crate) fn into_identity(self) -> Identity {
+        match (self.name, self.place) {
+            (Some(name), _) => Identity::Name(name.identity),
+            (None, Place::At(At::Address(address))) => Identity::Address(address, self.format),
+            (None, Place::At(At::Host { host, .. })) => Identity::Name((*host).into()),
+            (None, Place::Shared { key, .. } | Place::Group { key, .. }) => Identity::Name(key),
+        }
+    }
+
+    /// What the socket is called.
+    pub(super) fn name(&self) -> Name {
+        let text = match (&self.name, &self.place) {
+            (Some(name), _) => return name.clone(),
+            (None, Place::At(At::Address(address))) => udp_text(*address, self.format),
+            (None, Place::At(at)) => format!("udp:{at}"),
+            (None, Place::Shared { key, .. } | Place::Group { key, .. }) => key.to_string(),
+        };
+        Name {
+            identity: text.clone().into(),
+            printed: text.into(),
+        }
+    }
+
+    /// The addresses it names, where it is not for a name server to tell them.
+    pub(super) fn addresses(&self) -> Box<dyn Iterator<Item = SocketAddr> + '_> {
+        match &self.place {
+            Place::At(At::Address(address))
+            | Place::Shared {
+                at: Some(At::Address(address)),
+                ..
+            } => Box::new(std::iter::once(*address)),
+            Place::Group { members, .. } => Box::new(members.iter().flat_map(Self::addresses)),
+            Place::At(At::Host { .. }) | Place::Shared { .. } => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// Whether a name server or a disk must be asked before it can be used.
+    pub(crate) fn may_wait(&self) -> bool {
+        match &self.place {
+            Place::At(At::Host { .. })
+            | Place::Shared {
+                at: Some(At::Host { .. }),
+                ..
+            } => true,
+            Place::At(At::Address(_)) => false,
+            Place::Shared { endpoint, .. } => endpoint.may_wait(),
+            Place::Group { members, .. } => members.iter().any(Self::may_wait),
+        }
     }
 }
 
 /// Takes `?format=…` from the end. Any other `?` is the transport's own.
 pub(super) fn split_format(text: &str) -> Result<(&str, Format), String> {
-    let Some((rest, format)) = text.rsplit_once("?format=") else {
+    let option = memchr::memrchr(b'?', text.as_bytes()).map(|mark| text.split_at(mark));
+    let Some((rest, format)) =
+        option.and_then(|(rest, option)| Some((rest, option.strip_prefix("?format=")?)))
+    else {
         return Ok((text, Format::Json));
     };
     match format {
@@ -101,7 +187,7 @@ pub(super) fn format_suffix(format: Format) -> &'static str {
 }
 
 /// Reads `host:port` or `[v6]:port`.
-pub(super) fn host_and_port(text: &str) -> Result<Place, String> {
+pub(super) fn host_and_port(text: &str) -> Result<At, String> {
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err("no port; write host:port or [IPv6 address]:port".to_owned());
     };
@@ -113,19 +199,19 @@ pub(super) fn host_and_port(text: &str) -> Result<Place, String> {
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
     {
-        return Ok(Place::Address(bracketed(inner, port)?));
+        return Ok(At::Address(bracketed(inner, port)?));
     }
     if let Ok(ip) = host.parse::<IpAddr>() {
         return match ip {
-            IpAddr::V4(_) => Ok(Place::Address(SocketAddr::new(ip, port))),
+            IpAddr::V4(_) => Ok(At::Address(SocketAddr::new(ip, port))),
             IpAddr::V6(_) => Err(format!(
                 "write the IPv6 address in brackets: [{host}]:{port}"
             )),
         };
     }
     check_host(host)?;
-    Ok(Place::Host {
-        host: host.to_ascii_lowercase(),
+    Ok(At::Host {
+        host: host.to_ascii_lowercase().into(),
         port,
     })
 }
@@ -208,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_mapped_address_is_the_address_it_maps() {
-        let Ok(Place::Address(address)) = host_and_port("[::ffff:10.0.0.1]:9") else {
+        let Ok(At::Address(address)) = host_and_port("[::ffff:10.0.0.1]:9") else {
             panic!()
         };
         assert_eq!(address, "10.0.0.1:9".parse().unwrap());

@@ -19,10 +19,10 @@ use smallvec::SmallVec;
 
 use super::backlog::Backlog;
 use super::datagram;
-use super::socket::{Parsed, Place, host_and_port, split_format};
+use super::socket::{At, Parsed, Place, host_and_port, split_format};
 use super::{Transports, socket};
-use crate::destination::{Context, Name, Parcel};
-use crate::limits::{SEND_BATCH, UDP_PAYLOAD_BYTES};
+use crate::destination::{Context, Manner, Name, Parcel};
+use crate::limits::{SEND_BATCH, UDP_CONNECTED, UDP_PAYLOAD_BYTES, UDP_STALLED};
 use crate::os::{Datagrams, Os, To};
 use crate::stats::{self, Outcome, Page, Reason, Ticket, Totals};
 
@@ -33,33 +33,26 @@ const SEGMENTS: usize = 64;
 /// Largest datagram that is cut so: larger ones may not fit the path's MTU, and a segment is
 /// never fragmented.
 const SEGMENT_BYTES: usize = 1400;
-/// Sockets connected to a destination.
-const CONNECTED: usize = 64;
-/// Datagrams that wait when the send buffer is full, and how long.
-const STALLED: usize = 4096;
+/// How long datagrams wait when the send buffer is full, and when it is tried again.
 const STALLED_WAIT: Duration = Duration::from_secs(1);
 const STALLED_RETRY: Duration = Duration::from_millis(1);
 
 /// Reads what follows `udp:`.
 pub(super) fn parse(_: &Transports, rest: &str) -> Result<Parsed, String> {
     let (rest, format) = split_format(rest)?;
-    let place = host_and_port(rest)?;
-    let name = match &place {
-        Place::Host { host, port } => {
+    let at = host_and_port(rest)?;
+    let name = match &at {
+        At::Host { .. } => {
             let suffix = socket::format_suffix(format);
-            let text = format!("udp:{host}:{port}{suffix}").into_boxed_str();
+            let text = format!("udp:{at}{suffix}").into_boxed_str();
             Some(Name {
                 identity: text.clone(),
                 printed: text,
             })
         }
-        Place::Address(_) | Place::Shared { .. } => None,
+        At::Address(_) => None,
     };
-    Ok(Parsed {
-        place,
-        format,
-        name,
-    })
+    Ok(Parsed::new(Place::At(at), format, name))
 }
 
 /// One datagram to send, and where to count what became of it.
@@ -90,13 +83,20 @@ impl Letter<'_> {
 pub(crate) struct Udp {
     v4: Option<Box<dyn Datagrams>>,
     v6: Option<Box<dyn Datagrams>>,
-    connected: HashMap<SocketAddr, Box<dyn Datagrams>>,
-    /// Whether this kernel cuts buffers.
-    segments: bool,
+    connected: HashMap<SocketAddr, Peer>,
     /// What the kernel had no room for. While anything waits here, all else waits behind it.
     stalled: Backlog<SocketAddr>,
-    /// When to try again: the socket that was full need not be the one that tells.
+    /// When to try again. Nobody watches these sockets: one has room after each datagram.
     retry_at: Option<Instant>,
+}
+
+/// A socket connected to a destination.
+#[derive(Debug)]
+struct Peer {
+    socket: Box<dyn Datagrams>,
+    /// Whether the kernel cuts buffers on the way there: it does not fragment what it cuts, so
+    /// a path of small MTU says no.
+    cuts: bool,
 }
 
 impl Udp {
@@ -113,8 +113,7 @@ impl Udp {
             v4,
             v6,
             connected: HashMap::new(),
-            segments: true,
-            stalled: Backlog::new(STALLED, STALLED_WAIT),
+            stalled: Backlog::new(UDP_STALLED, STALLED_WAIT),
             retry_at: None,
         })
     }
@@ -143,12 +142,42 @@ impl Udp {
         }
     }
 
+    /// Sends one datagram for a group. Where another member would take it, through a socket
+    /// connected to its receiver: there the kernel tells that nobody received the one before.
+    pub(crate) fn post(&mut self, parcel: Parcel, to: SocketAddr, cx: &Context<'_>) {
+        if parcel.payload.len() > UDP_PAYLOAD_BYTES {
+            return parcel.ticket.dropped(Reason::TooBig);
+        }
+        if !self.stalled.is_empty() {
+            return self.stalled.push(parcel, to, cx.now);
+        }
+        let connected = match parcel.ticket.is_urgent() {
+            true => self.peer(to, cx),
+            false => None,
+        };
+        let sent = match connected {
+            Some(Peer { socket, .. }) => socket.send(&[(To::Connected, &parcel.payload)]),
+            None => match self.unconnected(to.is_ipv6()) {
+                Some(socket) => socket.send(&[(To::Address(to), &parcel.payload)]),
+                None => Err(Errno::NETUNREACH.into()),
+            },
+        };
+        match sent {
+            Ok(_) => parcel.ticket.settle(Outcome::Delivered),
+            Err(error) if datagram::is_full(&error) => {
+                self.retry_at = Some(cx.now + STALLED_RETRY);
+                self.stalled.push(parcel, to, cx.now);
+            }
+            Err(error) => parcel.ticket.settle(datagram::failed(&error)),
+        }
+    }
+
     /// How many letters wait for room.
     pub(crate) fn waiting(&self) -> usize {
         self.stalled.len()
     }
 
-    /// There is room again, or some waited too long.
+    /// Tries again, and drops what waited too long.
     pub(crate) fn resume(&mut self, cx: &Context<'_>) {
         self.stalled.drop_late(cx.now);
         self.retry_at = Some(cx.now + STALLED_RETRY);
@@ -222,6 +251,7 @@ impl Udp {
             let parcel = Parcel {
                 payload: letter.payload.clone(),
                 ticket,
+                manner: Manner::default(),
             };
             self.stalled.push(parcel, letter.to, cx.now);
         }
@@ -255,32 +285,24 @@ impl Udp {
     /// Sends a run to one destination through a socket connected to it.
     fn send_run(&mut self, run: &[Letter<'_>], cx: &Context<'_>) -> usize {
         let to = run[0].to;
-        if !self.connect(to, cx) {
+        let Some(peer) = self.peer(to, cx) else {
             return self.send_mixed(&run[..run.len().min(RUN - 1)]);
-        }
-        let socket = &self.connected[&to];
+        };
         let sent = match equal_sizes(run) {
-            equal if self.segments && equal >= RUN => match send_cut(&**socket, &run[..equal]) {
+            equal if peer.cuts && equal >= RUN => match send_cut(&*peer.socket, &run[..equal]) {
                 Err(error) if datagram::cannot_cut(&error) => {
-                    self.segments = false;
-                    return self.send_run(run, cx);
+                    peer.cuts = false;
+                    send_each(&*peer.socket, run)
                 }
                 sent => sent,
             },
-            _ => {
-                let batch: SmallVec<[(To, &Bytes); SEND_BATCH]> = run
-                    .iter()
-                    .take(SEND_BATCH)
-                    .map(|letter| (To::Connected, letter.payload))
-                    .collect();
-                socket.send(&batch)
-            }
+            _ => send_each(&*peer.socket, run),
         };
         match sent {
             // What was sent before was refused; the kernel tells it at the next send, of which it
             // takes nothing. The receiver may be back: try once more.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                count(run, socket.send(&[(To::Connected, run[0].payload)]))
+                count(run, send_each(&*peer.socket, &run[..1]))
             }
             Err(error) if !datagram::is_full(&error) => {
                 self.connected.remove(&to);
@@ -290,22 +312,17 @@ impl Udp {
         }
     }
 
-    /// Makes sure that there is a socket connected to that address.
-    fn connect(&mut self, to: SocketAddr, cx: &Context<'_>) -> bool {
-        if self.connected.contains_key(&to) {
-            return true;
-        }
-        if self.connected.len() >= CONNECTED {
-            // All are as good as any: the hot ones come back at once.
-            self.connected.clear();
-        }
-        match cx.os.udp_to(to) {
-            Ok(socket) => {
-                self.connected.insert(to, socket);
-                true
+    /// The socket connected to that address; a new one if there is none.
+    fn peer(&mut self, to: SocketAddr, cx: &Context<'_>) -> Option<&mut Peer> {
+        if !self.connected.contains_key(&to) {
+            if self.connected.len() >= UDP_CONNECTED {
+                // All are as good as any: the hot ones come back at once.
+                self.connected.clear();
             }
-            Err(_) => false,
+            let socket = cx.os.udp_to(to).ok()?;
+            self.connected.insert(to, Peer { socket, cuts: true });
         }
+        self.connected.get_mut(&to)
     }
 }
 
@@ -333,8 +350,7 @@ fn run_length(letters: &[Letter<'_>]) -> usize {
     letters.iter().take(SEND_BATCH).take_while(same).count()
 }
 
-/// How many of the first letters have one size, or end in a shorter one, and may be cut from one
-/// buffer.
+/// How many of the first letters have one size and may be cut from one buffer.
 fn equal_sizes(run: &[Letter<'_>]) -> usize {
     let size = run[0].payload.len();
     if size > SEGMENT_BYTES || size == 0 {
@@ -352,4 +368,14 @@ fn send_cut(socket: &dyn Datagrams, run: &[Letter<'_>]) -> io::Result<usize> {
     let payloads: SmallVec<[&Bytes; SEGMENTS]> = run.iter().map(|letter| letter.payload).collect();
     socket.send_cut(&payloads)?;
     Ok(run.len())
+}
+
+/// Sends letters one datagram each; says how many the kernel took.
+fn send_each(socket: &dyn Datagrams, run: &[Letter<'_>]) -> io::Result<usize> {
+    let batch: SmallVec<[(To, &Bytes); SEND_BATCH]> = run
+        .iter()
+        .take(SEND_BATCH)
+        .map(|letter| (To::Connected, letter.payload))
+        .collect();
+    socket.send(&batch)
 }

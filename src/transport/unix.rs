@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::Transports;
 use super::backlog::Backlog;
 use super::datagram;
 use super::socket::{Parsed, Place, format_suffix, split_format};
-use super::{Settings, Transports};
 use crate::destination::{Context, Destination, Endpoint, Name, Outlet, Parcel};
 use crate::limits::{SEND_BATCH, UNIX_PATH_BYTES};
 use crate::os::{Datagrams, To};
@@ -42,13 +42,10 @@ pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, Strin
     });
     let endpoint = Box::new(Unix {
         path: path.into(),
-        settings: transports.settings,
+        wait: transports.settings.unix_wait,
+        backlog: transports.settings.unix_backlog,
     });
-    Ok(Parsed {
-        place: Place::Shared { key, endpoint },
-        format,
-        name,
-    })
+    Ok(Parsed::new(Place::local(key, endpoint), format, name))
 }
 
 /// The path without empty and `.` components.
@@ -85,7 +82,8 @@ fn normal(path: &str) -> Result<String, String> {
 #[derive(Debug)]
 struct Unix {
     path: PathBuf,
-    settings: Settings,
+    wait: Duration,
+    backlog: usize,
 }
 
 impl Endpoint for Unix {
@@ -95,7 +93,7 @@ impl Endpoint for Unix {
             destination: Arc::clone(destination),
             link: Link::Closed,
             gathered: Vec::new(),
-            backlog: Backlog::new(self.settings.unix_backlog, self.settings.unix_wait),
+            backlog: Backlog::new(self.backlog, self.wait),
             retry_in: RETRY_MIN,
         })
     }
@@ -142,15 +140,15 @@ impl Outlet for Receiver {
             let sent = self.send(pending.iter().map(|parcel| &parcel.payload), cx);
             let (taken, outcome) = match sent {
                 Ok(sent) => (sent, Outcome::Delivered),
-                Err(error) if datagram::is_full(&error) => break,
+                Err(error) if datagram::is_full(&error) => {
+                    self.wait_for_room();
+                    break;
+                }
                 Err(error) => (1, datagram::failed(&error)),
             };
             pending
                 .drain(..taken)
                 .for_each(|parcel| parcel.ticket.settle(outcome));
-        }
-        if !pending.is_empty() {
-            self.destination.health.blocked();
         }
         for parcel in pending.into_iter().chain(parcels) {
             self.backlog.push(parcel, (), cx.now);
@@ -168,7 +166,7 @@ impl Outlet for Receiver {
                 .collect();
             let (taken, outcome) = match self.send(payloads.iter(), cx) {
                 Ok(sent) => (sent, Outcome::Delivered),
-                Err(error) if datagram::is_full(&error) => return,
+                Err(error) if datagram::is_full(&error) => return self.wait_for_room(),
                 Err(error) => (1, datagram::failed(&error)),
             };
             for _ in 0..taken {
@@ -177,9 +175,7 @@ impl Outlet for Receiver {
                 }
             }
         }
-        if matches!(self.link, Link::Connected(_)) {
-            self.destination.health.up();
-        }
+        self.rest();
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -193,6 +189,9 @@ impl Outlet for Receiver {
 
     fn cancel(&mut self, page: &Arc<Page>, place: u8) {
         self.backlog.cancel(page, place);
+        if self.backlog.is_empty() {
+            self.rest();
+        }
     }
 
     fn close(&mut self, reason: Reason) {
@@ -233,6 +232,24 @@ impl Receiver {
         }
     }
 
+    /// The receiver's queue is full: be told when it has room.
+    fn wait_for_room(&mut self) {
+        self.destination.health.blocked();
+        if let Link::Connected(socket) = &mut self.link
+            && let Err(error) = socket.watch(true)
+        {
+            tracing::warn!(%error, path = %self.path.display(), "cannot watch a UNIX socket");
+        }
+    }
+
+    /// Nothing waits any more.
+    fn rest(&mut self) {
+        if let Link::Connected(socket) = &mut self.link {
+            self.destination.health.up();
+            unwatch(&mut **socket);
+        }
+    }
+
     fn send_connected(&self, batch: &[(To, &Bytes)]) -> io::Result<usize> {
         match &self.link {
             Link::Connected(socket) => socket.send(batch),
@@ -258,6 +275,12 @@ impl Receiver {
                 Err(error)
             }
         }
+    }
+}
+
+fn unwatch(socket: &mut dyn Datagrams) {
+    if let Err(error) = socket.watch(false) {
+        tracing::debug!(%error, "a UNIX socket stays watched");
     }
 }
 

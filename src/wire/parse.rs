@@ -13,6 +13,7 @@ pub use crate::event::{Notification, Param};
 mod jsonrpc;
 mod text;
 
+pub(super) use jsonrpc::compact;
 pub use jsonrpc::jsonrpc;
 pub use text::text;
 

@@ -176,7 +176,7 @@ fn number(text: &str) -> Option<Value<'static>> {
 }
 
 /// A JSON text without the white space between its tokens.
-fn compact(text: &str) -> Cow<'_, str> {
+pub(crate) fn compact(text: &str) -> Cow<'_, str> {
     let mut kept = String::new();
     let mut done = 0;
     let mut bytes = text.as_bytes().iter().enumerate();

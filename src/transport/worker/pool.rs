@@ -1,8 +1,4 @@
-//! The harness for what may block: threads with bounded queues that report every outcome.
-//!
-//! An outlet that needs a worker keeps the tickets of its parcels on the reactor's thread and
-//! sends the payloads here. Whatever a job does or does not do, its outcome comes back through
-//! [`Reports`], by destination and sequence number, and the reactor settles the ticket.
+//! A few threads that share the work of many destinations: what in-process handlers do.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,56 +7,13 @@ use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 
+use super::{Report, Reports};
 use crate::stats::{Outcome, Reason};
-use crate::sync::SegQueue;
+use crate::sync::atomic::AtomicBool;
+use crate::sync::atomic::Ordering::Relaxed;
 
 /// Jobs one worker can have waiting.
-pub(crate) const QUEUE: usize = 4096;
-
-/// An outcome on its way back to the reactor.
-#[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) destination: u32,
-    pub(crate) sequence: u64,
-    pub(crate) outcome: Outcome,
-}
-
-/// Where workers leave outcomes for the reactor. Holds at most one report a queued job.
-pub(crate) struct Reports {
-    queue: SegQueue<Report>,
-    wake: Box<dyn Fn() + Send + Sync>,
-}
-
-impl std::fmt::Debug for Reports {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reports")
-            .field("waiting", &self.queue.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Reports {
-    /// Calls `wake` after each report.
-    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
-        Self {
-            queue: SegQueue::new(),
-            wake: Box::new(wake),
-        }
-    }
-
-    pub(crate) fn push(&self, report: Report) {
-        self.queue.push(report);
-        (self.wake)();
-    }
-
-    pub(crate) fn pop(&self) -> Option<Report> {
-        self.queue.pop()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-}
+const QUEUE: usize = 4096;
 
 /// Something to do that may block, and whose outcome it is.
 pub(crate) struct Job {
@@ -74,6 +27,7 @@ pub(crate) struct Job {
 pub(crate) struct Pool {
     workers: Vec<Worker>,
     done: Receiver<()>,
+    stopping: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -86,20 +40,26 @@ impl Pool {
     /// Starts `count` threads of that name.
     pub(crate) fn start(name: &str, count: usize, reports: &Arc<Reports>) -> std::io::Result<Self> {
         let (finished, done) = bounded(count);
+        let stopping = Arc::new(AtomicBool::new(false));
         let mut workers = Vec::with_capacity(count);
         for number in 0..count {
             let (jobs, queue) = bounded(QUEUE);
             let (reports, finished) = (Arc::clone(reports), finished.clone());
+            let stopping = Arc::clone(&stopping);
             let thread = thread::Builder::new()
                 .name(format!("{name}-{number}"))
                 .spawn(move || {
-                    work(&queue, &reports);
+                    work(&queue, &reports, &stopping);
                     // The pool may have given up waiting.
                     finished.send(()).ok();
                 })?;
             workers.push(Worker { jobs, thread });
         }
-        Ok(Self { workers, done })
+        Ok(Self {
+            workers,
+            done,
+            stopping,
+        })
     }
 
     /// The queue of one worker: the same for the same number.
@@ -107,8 +67,10 @@ impl Pool {
         self.workers[number % self.workers.len()].jobs.clone()
     }
 
-    /// Joins the threads. One that is still busy at the deadline is left behind.
+    /// Joins the threads; jobs that have not begun are forgotten. A thread that is still busy at
+    /// the deadline is left behind.
     pub(crate) fn stop(self, deadline: Instant) {
+        self.stopping.store(true, Relaxed);
         let (senders, threads): (Vec<_>, Vec<_>) = self
             .workers
             .into_iter()
@@ -135,13 +97,16 @@ pub(crate) fn submit(queue: &Sender<Job>, job: Job) -> Result<(), Reason> {
     })
 }
 
-fn work(queue: &Receiver<Job>, reports: &Reports) {
+fn work(queue: &Receiver<Job>, reports: &Reports, stopping: &AtomicBool) {
     for Job {
         destination,
         sequence,
         run,
     } in queue
     {
+        if stopping.load(Relaxed) {
+            continue;
+        }
         let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
             tracing::error!("a handler panicked; its event counts as dropped");
             Outcome::Dropped(Reason::Other, 0)
@@ -149,6 +114,7 @@ fn work(queue: &Receiver<Job>, reports: &Reports) {
         reports.push(Report {
             destination,
             sequence,
+            count: 1,
             outcome,
         });
     }

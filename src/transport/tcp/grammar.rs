@@ -1,0 +1,278 @@
+//! The socket string of a stream, read and printed.
+//!
+//! ```text
+//! tcp:host:port[/method][?option=value[&option=value…]]
+//! ```
+
+use std::sync::Arc;
+
+use super::Tcp;
+use crate::destination::{Format, Manner, Name, WhenFull};
+use crate::transport::socket::{At, Parsed, Place, host_and_port};
+use crate::wire::request::Form;
+
+/// What a socket string says.
+#[derive(Debug, PartialEq)]
+pub(super) struct Text {
+    pub(super) at: At,
+    form: Form,
+    manner: Manner,
+    pub(super) trust: Trust,
+    /// The options that differ from the configuration, in one order.
+    options: String,
+}
+
+/// Whom a `tls:` socket trusts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Trust {
+    /// A file of certificates, in place of the system's.
+    pub(super) ca: Option<String>,
+    /// Anybody.
+    pub(super) insecure: bool,
+}
+
+impl Trust {
+    pub(super) fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn options(&self) -> String {
+        let mut options = String::new();
+        if let Some(ca) = &self.ca {
+            option(&mut options, "ca", ca);
+        }
+        if self.insecure {
+            option(&mut options, "insecure", "1");
+        }
+        options
+    }
+}
+
+const OPTIONS: &str = "framing=newline, reliable=1, event_param=NAME, when_full=newest";
+
+/// Reads what follows the scheme.
+pub(super) fn read(rest: &str, defaults: &Tcp) -> Result<Text, String> {
+    if let Some(control) = rest.chars().find(|c| c.is_control()) {
+        return Err(format!("{control:?} cannot stand in a socket string"));
+    }
+    let (rest, options) = rest.rsplit_once('?').unwrap_or((rest, ""));
+    let (place, method) = rest.split_once('/').unwrap_or((rest, ""));
+    let mut text = Text {
+        at: host_and_port(place)?,
+        form: Form {
+            method: (!method.is_empty()).then(|| method.into()),
+            event_param: defaults.event_param.as_deref().map(Into::into),
+            ..Form::default()
+        },
+        manner: Manner {
+            reliable: defaults.reliable,
+            when_full: defaults.when_full,
+        },
+        trust: Trust::default(),
+        options: String::new(),
+    };
+    let mut seen = Vec::new();
+    for option in options.split('&').filter(|option| !option.is_empty()) {
+        let Some((key, value)) = option.split_once('=') else {
+            return Err(format!(
+                "option {option:?} has no value; known are {OPTIONS}"
+            ));
+        };
+        if seen.contains(&key) {
+            return Err(format!("option {key:?} is there twice"));
+        }
+        seen.push(key);
+        text.set(key, value)?;
+    }
+    text.options = text.print_options(defaults);
+    Ok(text)
+}
+
+impl Text {
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        match (key, value) {
+            ("framing", "none") => self.form.newline = false,
+            ("framing", "newline") => self.form.newline = true,
+            ("reliable", "0") => self.manner.reliable = false,
+            ("reliable", "1") => self.manner.reliable = true,
+            ("when_full", "oldest") => self.manner.when_full = WhenFull::DropOldest,
+            ("when_full", "newest") => self.manner.when_full = WhenFull::DropNewest,
+            ("event_param", "") => self.form.event_param = None,
+            ("event_param", name) => self.form.event_param = Some(name.into()),
+            ("ca", file) if file.starts_with('/') => self.trust.ca = Some(file.to_owned()),
+            ("ca", file) => return Err(format!("{file:?} is not an absolute path")),
+            ("insecure", "0") => self.trust.insecure = false,
+            ("insecure", "1") => self.trust.insecure = true,
+            ("framing", _) => return unknown(key, value, "none or newline"),
+            ("reliable" | "insecure", _) => return unknown(key, value, "0 or 1"),
+            ("when_full", _) => return unknown(key, value, "oldest or newest"),
+            _ => return Err(format!("unknown option {key:?}; known are {OPTIONS}")),
+        }
+        Ok(())
+    }
+
+    fn print_options(&self, defaults: &Tcp) -> String {
+        let mut options = self.framing();
+        if self.manner.reliable != defaults.reliable {
+            let digit = if self.manner.reliable { "1" } else { "0" };
+            option(&mut options, "reliable", digit);
+        }
+        if self.form.event_param.as_deref() != defaults.event_param.as_deref() {
+            let name = self.form.event_param.as_deref().unwrap_or_default();
+            option(&mut options, "event_param", name);
+        }
+        if self.manner.when_full != defaults.when_full {
+            let word = match self.manner.when_full {
+                WhenFull::DropOldest => "oldest",
+                WhenFull::DropNewest => "newest",
+            };
+            option(&mut options, "when_full", word);
+        }
+        join(&mut options, &self.trust.options());
+        options
+    }
+
+    fn framing(&self) -> String {
+        let mut options = String::new();
+        if self.form.newline {
+            option(&mut options, "framing", "newline");
+        }
+        options
+    }
+
+    /// What its connection is known by. Streams with and without frames are two: a reader of
+    /// lines must not find two texts in one.
+    pub(super) fn key(&self, scheme: &str) -> String {
+        let mut options = self.framing();
+        join(&mut options, &self.trust.options());
+        format!("{scheme}:{}{options}", self.at)
+    }
+
+    /// The socket, which leads to that place.
+    pub(super) fn parsed(self, scheme: &str, place: Place) -> Parsed {
+        let mut name = format!("{scheme}:{}", self.at);
+        if let Some(method) = &self.form.method {
+            name.extend(["/", method]);
+        }
+        name.push_str(&self.options);
+        let name = name.into_boxed_str();
+        let form = (self.manner.reliable || !self.form.is_plain()).then(|| Arc::new(self.form));
+        Parsed {
+            place,
+            format: Format::Json,
+            form,
+            manner: self.manner,
+            name: Some(Name {
+                identity: name.clone(),
+                printed: name,
+            }),
+        }
+    }
+}
+
+fn unknown(key: &str, value: &str, known: &str) -> Result<(), String> {
+    Err(format!("option {key}={value:?} must be {known}"))
+}
+
+fn option(options: &mut String, key: &str, value: &str) {
+    options.push(if options.is_empty() { '?' } else { '&' });
+    options.extend([key, "=", value]);
+}
+
+/// Appends other options.
+fn join(options: &mut String, more: &str) {
+    match (options.is_empty(), more.strip_prefix('?')) {
+        (false, Some(more)) => options.extend(["&", more]),
+        _ => options.push_str(more),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(rest: &str, defaults: &Tcp) -> String {
+        let text = read(rest, defaults).unwrap_or_else(|error| panic!("{rest}: {error}"));
+        let at = text.at.clone();
+        let parsed = text.parsed("tcp", Place::At(at));
+        parsed.name.unwrap().printed.into()
+    }
+
+    #[test]
+    fn sockets_are_printed_as_opensips_does_and_read_back_the_same() {
+        let defaults = Tcp::default();
+        for (written, normal) in [
+            ("127.0.0.1:9102", "127.0.0.1:9102"),
+            ("127.0.0.1:9102/my_method", "127.0.0.1:9102/my_method"),
+            ("127.0.0.1:9102/", "127.0.0.1:9102"),
+            ("[::1]:9102/a/b:c", "[::1]:9102/a/b:c"),
+            ("[0:0::1]:9102", "[::1]:9102"),
+            ("Events.Example:9102", "events.example:9102"),
+            ("h:1/m?", "h:1/m"),
+            (
+                "h:1?framing=none&reliable=0&event_param=&when_full=oldest",
+                "h:1",
+            ),
+            (
+                "h:1/M?when_full=newest&event_param=ev&reliable=1&framing=newline",
+                "h:1/M?framing=newline&reliable=1&event_param=ev&when_full=newest",
+            ),
+        ] {
+            let normal = format!("tcp:{normal}");
+            assert_eq!(printed(written, &defaults), normal);
+            assert_eq!(printed(&normal["tcp:".len()..], &defaults), normal);
+        }
+    }
+
+    #[test]
+    fn options_that_the_configuration_gives_are_not_printed() {
+        let defaults = Tcp {
+            reliable: true,
+            event_param: Some("opensips_event".to_owned()),
+            when_full: WhenFull::DropNewest,
+            ..Tcp::default()
+        };
+        assert_eq!(
+            printed("h:1?reliable=1&event_param=opensips_event", &defaults),
+            "tcp:h:1"
+        );
+        assert_eq!(
+            printed("h:1?reliable=0&event_param=&when_full=oldest", &defaults),
+            "tcp:h:1?reliable=0&event_param=&when_full=oldest"
+        );
+    }
+
+    #[test]
+    fn one_connection_serves_all_methods_and_modes_but_not_both_framings() {
+        let key = |rest| read(rest, &Tcp::default()).unwrap().key("tcp");
+        assert_eq!(key("h:1/m?reliable=1&event_param=e"), "tcp:h:1");
+        assert_eq!(key("h:1/m?framing=newline"), "tcp:h:1?framing=newline");
+        assert_eq!(
+            key("h:1?insecure=1&framing=newline&ca=/x.pem"),
+            "tcp:h:1?framing=newline&ca=/x.pem&insecure=1"
+        );
+    }
+
+    #[test]
+    fn bad_sockets_are_refused_with_a_reason() {
+        for (bad, reason) in [
+            ("127.0.0.1", "no port"),
+            ("127.0.0.1:0", "bad port"),
+            ("127.0.0.1:65536/m", "bad port"),
+            (":9", "no host"),
+            ("::1:9", "brackets"),
+            ("127.1:9", "four decimal numbers"),
+            ("h:1/a\nb", "cannot stand"),
+            ("h:1?framing=crlf", "none or newline"),
+            ("h:1?reliable=yes", "0 or 1"),
+            ("h:1?when_full=block", "oldest or newest"),
+            ("h:1?relaible=1", "unknown option"),
+            ("h:1?reliable", "has no value"),
+            ("h:1?reliable=1&reliable=0", "twice"),
+            ("h:1?ca=x.pem", "absolute path"),
+        ] {
+            let error = read(bad, &Tcp::default()).unwrap_err();
+            assert!(error.contains(reason), "{bad}: {error}");
+        }
+    }
+}
