@@ -58,6 +58,9 @@ mod testing;
 pub mod transport;
 pub mod wire;
 
+#[cfg(doc)]
+pub mod manual;
+
 mod destination;
 mod os;
 mod registry;

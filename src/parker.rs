@@ -67,7 +67,7 @@ impl<W: Wake> Parker<W> {
     /// Called after work was made visible: wakes the sleeper if it sleeps.
     #[inline]
     pub fn notify(&self) -> Notified {
-        full_fence(); // SYNC(parker.nap): the work is visible, or the flag is
+        full_fence(); // SYNC(parker.nap) SYNC(parker.close): the work is visible, or the word is
         let state = self.state.load(Relaxed);
         if state == 0 {
             return Notified::Open;

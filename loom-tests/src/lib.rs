@@ -13,27 +13,35 @@ use bellwire::{Config, Event, Expire};
 use loom::sync::{Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
 
-/// Preemptions of a thread by another that loom tries in one run, unless
-/// `LOOM_MAX_PREEMPTIONS` says otherwise.
+/// Preemptions of a thread by another that loom tries in one run.
 const PREEMPTIONS: usize = 3;
 /// Steps of one run at which loom gives up: a livelock.
 const BRANCHES: usize = 20_000;
 /// The stack of a thread that runs the engine, in words: loom's default is for less.
 const STACK: usize = 16 * 1024;
 
-/// Runs the model in every order of its threads' steps, as far as the bound on preemptions goes.
+/// Runs the model in every order of its threads' steps with up to 3 preemptions, or as many as
+/// `LOOM_MAX_PREEMPTIONS` says.
 ///
 /// # Panics
 /// When the model does, in any order; when its threads wait for each other; when they never end.
 pub fn model(run: impl Fn() + Send + Sync + 'static) {
+    model_to(PREEMPTIONS, run);
+}
+
+/// The same with a bound of its own, for a model that would take too long.
+///
+/// # Panics
+/// As [`model`].
+pub fn model_to(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     if std::env::var_os("LOOM_LOG").is_some() {
         // Only this sets up loom's log. It is for finding out; the bound is the environment's.
         return loom::model(run);
     }
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound.get_or_insert(PREEMPTIONS);
+    let bound = *builder.preemption_bound.get_or_insert(preemptions);
     builder.max_branches = builder.max_branches.max(BRANCHES);
-    let (bound, begun) = (builder.preemption_bound, Instant::now());
+    let begun = Instant::now();
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&runs);
     builder.check(move || {
@@ -45,7 +53,7 @@ pub fn model(run: impl Fn() + Send + Sync + 'static) {
         .unwrap_or("a model")
         .to_owned();
     println!(
-        "{name}: {} orders, {bound:?} preemptions, {:.1} s",
+        "{name}: {} orders, {bound} preemptions, {:.1} s",
         runs.load(Relaxed),
         begun.elapsed().as_secs_f64(),
     );

@@ -73,6 +73,32 @@ fn an_ended_lane_is_emptied_before_it_is_let_go() {
 }
 
 #[test]
+fn a_lane_taken_over_is_kept_and_goes_on() {
+    model(|| {
+        let lanes = Arc::new(Lanes::new(3));
+        let lane = lanes.register();
+        let theirs = Arc::clone(&lanes);
+        let heir = spawn(move || {
+            let lane = theirs.register();
+            lane.push(3).expect("any lane has room");
+            lane
+        });
+        let (mut consumer, mut items) = (Consumer::default(), Vec::new());
+        lane.push(1).expect("the lane is empty");
+        lane.push(2).expect("the lane has room");
+        drop(lane);
+        drain(&mut consumer, &lanes, &mut items);
+        let lane = heir.join().expect("the heir ends well");
+        lane.push(4).expect("any lane has room");
+        drain(&mut consumer, &lanes, &mut items);
+        // In order, if all went through the one lane; otherwise each lane for itself.
+        let own: Vec<u32> = items.iter().copied().filter(|&item| item < 3).collect();
+        let heirs: Vec<u32> = items.iter().copied().filter(|&item| item > 2).collect();
+        assert_eq!((own, heirs), (vec![1, 2], vec![3, 4]));
+    });
+}
+
+#[test]
 fn an_item_brings_what_its_producer_knew() {
     model(|| {
         let lanes = Arc::new(Lanes::new(1));

@@ -2,7 +2,7 @@
 #![cfg(loom)]
 
 use bellwire::{Event, Raised, Reason};
-use bellwire_loom_tests::{Engine, model, spawn};
+use bellwire_loom_tests::{Engine, model, model_to, spawn};
 
 /// Raises one event; says whether the reactor is to have it.
 fn raise(event: &Event) -> bool {
@@ -14,8 +14,8 @@ fn raise(event: &Event) -> bool {
 }
 
 /// `raisers` threads raise `events` each while the engine shuts down.
-fn every_event_is_accounted_for(raisers: usize, events: usize) {
-    model(move || {
+fn every_event_is_accounted_for(preemptions: usize, raisers: usize, events: usize) {
+    model_to(preemptions, move || {
         let (engine, event) = Engine::new(2);
         engine.subscribe("E_X", 1);
         let reactor = engine.start();
@@ -45,17 +45,17 @@ fn every_event_is_accounted_for(raisers: usize, events: usize) {
 
 #[test]
 fn one_raiser() {
-    every_event_is_accounted_for(1, 1);
+    every_event_is_accounted_for(3, 1, 1);
 }
 
 #[test]
 fn a_raiser_of_two() {
-    every_event_is_accounted_for(1, 2);
+    every_event_is_accounted_for(3, 1, 2);
 }
 
 #[test]
 fn two_raisers() {
-    every_event_is_accounted_for(2, 1);
+    every_event_is_accounted_for(2, 2, 1);
 }
 
 #[test]

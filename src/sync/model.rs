@@ -26,11 +26,14 @@ pub(crate) use per_thread;
 /// Items that can be pushed to a modelled queue in one run of a model.
 const PUSHES: usize = 8;
 
-/// Promises what `crossbeam::queue::ArrayQueue` promises a single producer.
+/// Promises what `crossbeam::queue::ArrayQueue` promises a single producer, and fails a model in
+/// which there are two who do not know of each other.
 #[derive(Debug)]
 pub(crate) struct ArrayQueue<T> {
     items: Items<T>,
     capacity: usize,
+    /// The producer's own count.
+    tail: AtomicUsize,
 }
 
 impl<T> ArrayQueue<T> {
@@ -38,16 +41,19 @@ impl<T> ArrayQueue<T> {
         Self {
             items: Items::new(),
             capacity,
+            tail: AtomicUsize::new(0),
         }
     }
 
     pub(crate) fn push(&self, value: T) -> Result<(), T> {
         // An old count of what was popped may be read: then the queue seems full.
         let popped = self.items.popped.load(Relaxed);
-        let place = self.items.tail();
+        let place = self.tail.load(Relaxed);
+        assert_eq!(place, self.items.tail(), "a lane has one producer");
         if place - popped == self.capacity {
             return Err(value);
         }
+        self.tail.store(place + 1, Relaxed);
         self.items.hand_over(place);
         self.items.add(value);
         Ok(())
@@ -73,6 +79,12 @@ impl<T> ArrayQueue<T> {
 /// Promises what `crossbeam::queue::SegQueue` promises: many may push.
 #[derive(Debug)]
 pub(crate) struct SegQueue<T>(Items<T>);
+
+impl<T> Default for SegQueue<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl<T> SegQueue<T> {
     pub(crate) fn new() -> Self {
