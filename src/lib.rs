@@ -53,6 +53,8 @@ pub mod limits;
 pub mod mi;
 pub mod source;
 pub mod stats;
+#[cfg(all(test, not(loom)))]
+mod stress;
 #[cfg(test)]
 mod testing;
 pub mod transport;

@@ -23,6 +23,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 
 /// What exists only for tests, models and fuzzers. It may see everything.
 const SCAFFOLDS: &[&str] = &[
+    "src/stress",
     "src/testing",
     "src/engine/rig.rs",
     "src/engine/simulation",
