@@ -13,7 +13,7 @@ use crate::limits::ARENA_BLOCK_BYTES;
 /// Blocks kept for another turn. More than these live only as long as their payloads.
 const BLOCKS: usize = 16;
 /// Room a payload finds at least without growing its block.
-const ROOM: usize = 2048;
+const ROOM: usize = ARENA_BLOCK_BYTES / 32;
 
 /// A thread's supply of payload memory.
 #[derive(Debug)]

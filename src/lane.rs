@@ -69,7 +69,7 @@ impl<T> Lanes<T> {
         let mut registered = self.registered.lock().expect("no panic under this lock");
         registered.push(Arc::clone(&lane));
         // Relaxed: whoever reads a new version takes the lock to see the list.
-        self.version.store(self.version.load(Relaxed) + 1, Relaxed);
+        self.version.fetch_add(1, Relaxed);
         Producer { lane }
     }
 

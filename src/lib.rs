@@ -53,10 +53,15 @@ pub mod limits;
 pub mod mi;
 pub mod source;
 pub mod stats;
+#[cfg(all(test, not(loom)))]
+mod stress;
 #[cfg(test)]
 mod testing;
 pub mod transport;
 pub mod wire;
+
+#[cfg(doc)]
+pub mod manual;
 
 mod destination;
 mod os;
@@ -84,6 +89,7 @@ pub mod fuzzed;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::arena::Arena;
+    pub use crate::engine::rig::{Hand, Rig, Send, Work};
     pub use crate::lane::{Consumer, Lanes, Producer};
     pub use crate::parker::{Nap, Notified, Parker, Wake};
     pub use crate::snapshot::{Retired, Snapshot};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Whether the sizes of tables and turns are small, so that tests reach their ends.
-const SMALL: bool = cfg!(any(test, fuzzing));
+const SMALL: bool = cfg!(any(test, fuzzing, loom));
 
 /// Longest event name, in bytes (OpenSIPS `MAX_EVENT_NAME`).
 pub const EVENT_NAME_BYTES: usize = 64;
@@ -22,7 +22,7 @@ pub const SUBSCRIPTIONS: usize = 4_000_000;
 /// Events that one raising thread can have waiting for the reactor.
 pub const LANE_EVENTS: usize = 4096;
 /// Bytes of one block of a raising thread's arena.
-pub const ARENA_BLOCK_BYTES: usize = 64 * 1024;
+pub const ARENA_BLOCK_BYTES: usize = if cfg!(loom) { 64 } else { 64 * 1024 };
 /// Subscriptions in one chunk of a subscriber table: what one change copies.
 pub const CHUNK_SUBSCRIPTIONS: usize = if SMALL { 4 } else { 256 };
 /// Chunks in one block of the spine.

@@ -14,7 +14,7 @@
 use crossbeam::utils::CachePadded;
 
 use crate::sync::atomic::AtomicU8;
-use crate::sync::atomic::Ordering::{AcqRel, Relaxed};
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::full_fence;
 
 const ASLEEP: u8 = 1;
@@ -67,7 +67,7 @@ impl<W: Wake> Parker<W> {
     /// Called after work was made visible: wakes the sleeper if it sleeps.
     #[inline]
     pub fn notify(&self) -> Notified {
-        full_fence(); // SYNC(parker.nap): the work is visible, or the flag is
+        full_fence(); // SYNC(parker.nap) SYNC(parker.close): the work is visible, or the word is
         let state = self.state.load(Relaxed);
         if state == 0 {
             return Notified::Open;
@@ -78,7 +78,7 @@ impl<W: Wake> Parker<W> {
     #[cold]
     #[inline(never)]
     fn notify_slow(&self, state: u8) -> Notified {
-        if state & ASLEEP != 0 && self.state.fetch_and(!ASLEEP, AcqRel) & ASLEEP != 0 {
+        if state & ASLEEP != 0 && self.state.fetch_and(!ASLEEP, Relaxed) & ASLEEP != 0 {
             self.waker.wake();
         }
         if state & CLOSED != 0 {
@@ -88,10 +88,11 @@ impl<W: Wake> Parker<W> {
         }
     }
 
-    /// Whether raisers should give up before they push.
+    /// Whether raisers should give up before they push, and the sleeper should finish.
     #[inline]
     pub fn is_refusing(&self) -> bool {
-        self.state.load(Relaxed) & REFUSING != 0
+        // SYNC(parker.refuse): what was pushed before the refusal is visible
+        self.state.load(Acquire) & REFUSING != 0
     }
 
     /// Whether it was closed.
@@ -101,7 +102,7 @@ impl<W: Wake> Parker<W> {
 
     /// Asks raisers to give up before they push, and wakes the sleeper to see to it.
     pub fn refuse(&self) {
-        self.state.fetch_or(REFUSING, Relaxed);
+        self.state.fetch_or(REFUSING, Release); // SYNC(parker.refuse): after earlier pushes
         self.notify();
     }
 
@@ -114,6 +115,6 @@ impl<W: Wake> Parker<W> {
 
 impl<W> Drop for Nap<'_, W> {
     fn drop(&mut self) {
-        self.0.state.fetch_and(!ASLEEP, AcqRel);
+        self.0.state.fetch_and(!ASLEEP, Relaxed);
     }
 }

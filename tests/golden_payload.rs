@@ -1,7 +1,8 @@
 //! The payloads that OpenSIPS 4.0 sent, and those that we write for the same events.
 //!
 //! Every captured case is here: equal byte for byte, or in one of the two lists of
-//! `support/golden.rs`. A listed case that turns out to be equal (or to have been sent) fails as well.
+//! `support/golden.rs`. A listed case that turns out to be equal (or to have been sent) fails as
+//! well.
 
 mod support;
 

@@ -124,9 +124,10 @@ impl Core {
         self.shared.parker.close();
         let cx = context(&self.shared, now, os);
         self.settle_reports(&cx);
-        let cells = self.shared.registry.cells();
+        let registry = &self.shared.registry;
         let count = |raise: Raise| {
-            cells[raise.event as usize]
+            // Loaded for each: an event may have been declared since the one before.
+            registry.cells()[raise.event as usize]
                 .totals
                 .dropped_before
                 .add(Reason::Shutdown, 1);

@@ -10,6 +10,8 @@ mod groups;
 mod outlets;
 mod raise;
 mod reactor;
+#[cfg(all(loom, feature = "loom"))]
+pub(crate) mod rig;
 mod shared;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulation;
@@ -27,7 +29,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::event::EventName;
 use crate::registry::{Change, Changed, EventCell, Expire, Subscription, Target};
@@ -35,7 +37,7 @@ use crate::stats::Stats;
 use crate::transport::route::Occurrence;
 use crate::transport::{Policy, RotateError, SocketError};
 use crate::wire::jsonrpc;
-use reactor::Reactor;
+use reactor::{Polled, Reactor};
 use shared::{Alarm, Clock, Shared};
 
 /// Nothing waits longer: an `Instant` cannot hold every `Duration`.
@@ -61,7 +63,8 @@ impl Engine {
             let announce = announce::announcer(Weak::clone(shared));
             Shared::new(config, Alarm::Eventfd(waker), Clock::start(), announce)
         });
-        let reactor = Reactor::new(Arc::clone(&shared), poll)
+        let reactor = Polled::new(&shared, poll)
+            .and_then(|polled| Reactor::new(Arc::clone(&shared), polled))
             .map_err(|error| StartError::new("a UDP socket", error))?;
         let mut engine = Self {
             handle: Handle { shared },
@@ -95,10 +98,7 @@ impl Engine {
 
     fn stop(&mut self, deadline: Duration) {
         let shared = &self.handle.shared;
-        let until = Instant::now() + deadline.min(FOREVER);
-        let until = *shared.drain_until.get_or_init(|| until);
-        shared.parker.refuse();
-        shared.registry.stop();
+        let until = shared.refuse(deadline);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("an engine thread panicked");

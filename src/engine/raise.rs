@@ -18,6 +18,7 @@ use crate::limits::PAYLOAD_BYTES;
 use crate::parker::Notified;
 use crate::registry::EventCell;
 use crate::stats::{RaiseCount, Reason, Totals};
+use crate::sync::per_thread;
 use crate::wire::jsonrpc;
 
 /// A declared event. Cheap to clone; any thread may raise it.
@@ -90,7 +91,7 @@ impl Event {
     }
 }
 
-thread_local! {
+per_thread! {
     /// This thread's raisers: one for each engine whose events it raises. Never borrowed while
     /// anything else runs.
     static RAISERS: RefCell<Vec<Rc<Raiser>>> = const { RefCell::new(Vec::new()) };

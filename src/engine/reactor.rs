@@ -8,17 +8,28 @@ use mio::{Events, Poll, Token};
 
 use super::core::Core;
 use super::shared::Shared;
+use crate::os::Os;
 use crate::transport::kernel::Kernel;
 
 /// The token of a wake; destinations count from 0.
 pub(super) const WAKE: Token = Token(usize::MAX);
 
+/// What the reactor sends through and sleeps on: the kernel, or a model of it.
+pub(super) trait Outside {
+    fn os(&self) -> &dyn Os;
+
+    /// Sleeps until the alarm goes off, a socket is ready or the time has passed.
+    fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Tells the core which sockets have become ready.
+    fn serve(&mut self, core: &mut Core);
+}
+
 /// The thread that delivers.
 #[derive(Debug)]
-pub(super) struct Reactor {
+pub(super) struct Reactor<O> {
     core: Core,
-    poll: Poll,
-    kernel: Kernel,
+    outside: O,
     /// Turns since the sockets were last looked at.
     turns: u32,
 }
@@ -27,30 +38,25 @@ pub(super) struct Reactor {
 /// have said something.
 const TURNS: u32 = 64;
 
-impl Reactor {
-    pub(super) fn new(shared: Arc<Shared>, poll: Poll) -> io::Result<Self> {
-        let registry = Arc::new(poll.registry().try_clone()?);
-        let kernel = Kernel::new(registry, Arc::clone(&shared.answers));
+impl<O: Outside> Reactor<O> {
+    pub(super) fn new(shared: Arc<Shared>, outside: O) -> io::Result<Self> {
         Ok(Self {
-            core: Core::new(shared, &kernel)?,
-            poll,
-            kernel,
+            core: Core::new(shared, outside.os())?,
+            outside,
             turns: 0,
         })
     }
 
     /// Runs until the engine was told to stop and everything is delivered or counted.
     pub(super) fn run(mut self) {
-        let mut events = Events::with_capacity(256);
         loop {
             let now = Instant::now();
-            let worked = self.core.turn(now, &self.kernel);
+            let worked = self.core.turn(now, self.outside.os());
             if self.core.is_drained(now, worked) {
                 break;
             }
-            events.clear();
-            match self.wait(&mut events, now, worked) {
-                Ok(()) => self.serve(&events),
+            match self.wait(now, worked) {
+                Ok(()) => self.outside.serve(&mut self.core),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::error!(%error, "the reactor cannot poll; it stops");
@@ -58,19 +64,19 @@ impl Reactor {
                 }
             }
         }
-        self.core.close(Instant::now(), &self.kernel);
+        self.core.close(Instant::now(), self.outside.os());
     }
 
     /// Sleeps until there is something to do. After work, only looks at the sockets, if somebody
     /// waits for one or nobody has looked for long.
-    fn wait(&mut self, events: &mut Events, now: Instant, worked: bool) -> io::Result<()> {
+    fn wait(&mut self, now: Instant, worked: bool) -> io::Result<()> {
         if worked {
             self.turns += 1;
             if self.core.waiting() == 0 && self.turns < TURNS {
                 return Ok(());
             }
             self.turns = 0;
-            return self.poll.poll(events, Some(Duration::ZERO));
+            return self.outside.sleep(Some(Duration::ZERO));
         }
         self.turns = 0;
         let shared = Arc::clone(&self.core.shared);
@@ -80,22 +86,52 @@ impl Reactor {
         }
         let deadline = self.core.deadline();
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(now));
-        let polled = self.poll.poll(events, timeout);
+        let slept = self.outside.sleep(timeout);
         drop(nap);
-        polled
+        slept
+    }
+}
+
+/// The kernel, through mio.
+#[derive(Debug)]
+pub(super) struct Polled {
+    poll: Poll,
+    events: Events,
+    kernel: Kernel,
+}
+
+impl Polled {
+    pub(super) fn new(shared: &Shared, poll: Poll) -> io::Result<Self> {
+        let registry = Arc::new(poll.registry().try_clone()?);
+        let kernel = Kernel::new(registry, Arc::clone(&shared.answers));
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(256),
+            kernel,
+        })
+    }
+}
+
+impl Outside for Polled {
+    fn os(&self) -> &dyn Os {
+        &self.kernel
     }
 
-    /// Sees to the sockets that became ready.
-    fn serve(&mut self, events: &Events) {
-        if events.is_empty() {
+    fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.poll.poll(&mut self.events, timeout)
+    }
+
+    fn serve(&mut self, core: &mut Core) {
+        if self.events.is_empty() {
             return;
         }
         let now = Instant::now();
-        for readiness in events {
+        for readiness in &self.events {
             match readiness.token() {
                 WAKE => {}
-                Token(id) => self.core.ready(id, now, &self.kernel),
+                Token(id) => core.ready(id, now, &self.kernel),
             }
         }
+        self.events.clear();
     }
 }

@@ -32,6 +32,9 @@ pub(crate) enum Alarm {
     /// Counts how often it went off.
     #[cfg(any(test, fuzzing))]
     Counter(Arc<AtomicU64>),
+    /// A model's way to wake.
+    #[cfg(all(loom, feature = "loom"))]
+    Bell(super::rig::Bell),
 }
 
 impl Wake for Alarm {
@@ -46,6 +49,8 @@ impl Wake for Alarm {
             Self::Counter(count) => {
                 count.fetch_add(1, Relaxed);
             }
+            #[cfg(all(loom, feature = "loom"))]
+            Self::Bell(bell) => bell.wake(),
         }
     }
 }
@@ -146,5 +151,15 @@ impl Shared {
             drain_until: OnceLock::new(),
             drain: config.drain,
         }
+    }
+
+    /// Refuses new events, and tells the reactor and the control thread to end. Says when they
+    /// stop waiting: after `drain`, or when the first caller said.
+    pub(crate) fn refuse(&self, drain: Duration) -> Instant {
+        let until = Instant::now() + drain.min(FOREVER);
+        let until = *self.drain_until.get_or_init(|| until);
+        self.parker.refuse();
+        self.registry.stop();
+        until
     }
 }

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crossbeam::queue::SegQueue;
-
 use super::group::{Group, Member};
 use super::shelf::{Leaver, Newcomer, Place, Shelf};
 use super::slice::{self, NEVER};
@@ -13,6 +11,7 @@ use super::{Change, Changed, Identity, Released, Retirement, SWEEP_MS};
 use crate::destination::{Destination, Endpoint, Health, Name, Route, Socket};
 use crate::event::EventName;
 use crate::snapshot::Retired;
+use crate::sync::SegQueue;
 use crate::wire::request::Form;
 
 /// What only the writer touches.

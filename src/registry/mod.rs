@@ -14,8 +14,6 @@ mod table;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam::queue::SegQueue;
-
 pub use group::MemberState;
 pub(crate) use group::{Group, Member};
 pub(crate) use shelf::Identity;
@@ -29,7 +27,7 @@ use crate::snapshot::Snapshot;
 use crate::stats::Page;
 #[cfg(any(test, fuzzing))]
 use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, MutexGuard, SegQueue};
 use book::Book;
 use shelf::{Place, Shelf};
 use slice::NEVER;

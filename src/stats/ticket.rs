@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use crossbeam::queue::SegQueue;
-
 use super::{Outcome, Page, Reason, Totals, count};
+use crate::sync::SegQueue;
 
 /// One event on its way to one subscription, or to one member of a group that subscribed: must be
 /// settled exactly once, by the reactor.

@@ -26,9 +26,8 @@ pub use queue::QueueLimits;
 pub(crate) use thread::Pause;
 pub(crate) use thread::{Delivery, Threads, Work, Worker};
 
-use crossbeam::queue::SegQueue;
-
 use crate::stats::Outcome;
+use crate::sync::SegQueue;
 
 /// Outcomes on their way back to the reactor: the same for `count` parcels in a row.
 #[derive(Debug)]

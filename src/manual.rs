@@ -1,0 +1,4 @@
+//! What no single file can explain.
+
+#[doc = include_str!("manual/orderings.md")]
+pub mod orderings {}
