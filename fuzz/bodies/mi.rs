@@ -24,8 +24,9 @@ fn still() -> (Still, Commands) {
         .handle
         .subscribe("E", "udp:127.0.0.1:9", crate::Expire::Never);
     subscribed.expect("a socket");
-    let mut options = Options::default();
-    options.declare_unknown = true;
+    let options = Options {
+        declare_unknown: true,
+    };
     let commands = Commands::new(still.handle.clone(), options);
     (still, commands)
 }

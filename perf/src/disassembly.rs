@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn locked_instructions_are_counted() {
-        let code = "\n0000000000001000 <f>:\n    1000:\tlock incq (%rax)\n    1004:\txchg   %ax,%ax\n    \
+        let code = "\n0000000000001000 <f>:\n    1000:\tlock incq (%rax)\n    \
+                    1004:\txchg   %ax,%ax\n    \
                     1006:\txchg   %rax,(%rdi)\n    1009:\tmov    (%rdi),%eax\n";
         assert_eq!(count(code).expect("code"), 2);
         assert!(count("no code").is_err());

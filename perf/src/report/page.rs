@@ -12,7 +12,8 @@ body { font: 16px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem aut
   color: #1a1a1a; background: #fff; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #ddd; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem;
+         border-bottom: 1px solid #ddd; }
 td.value { white-space: nowrap; font-variant-numeric: tabular-nums; text-align: right; }
 .met { color: #00663f; font-weight: 600; } .missed { color: #a33b00; font-weight: 600; }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem; }

@@ -106,7 +106,8 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Findings> {
         findings.note("built without the feature zeromq: that peer is missing");
     }
     findings.note(
-        "Over IP, ZeroMQ is compared with our UDP; over UNIX sockets (ipc) with our UNIX datagrams. \
+        "Over IP, ZeroMQ is compared with our UDP; over UNIX sockets (ipc) with our UNIX \
+         datagrams. \
          StatsD has one receiver by its nature. The raw sendmmsg loop is told here and judged, \
          with the GSO loop, in the throughput rows.",
     );

@@ -130,7 +130,8 @@ impl Text {
         format!("{scheme}://{place}{}", self.path)
     }
 
-    /// What the socket is called: as OpenSIPS prints it, and the path where it is not the usual one.
+    /// What the socket is called: as OpenSIPS prints it, and the path where it is not the usual
+    /// one.
     pub(super) fn name(&self, scheme: &str, defaults: &Xmlrpc, when_full: WhenFull) -> Name {
         let mut name = format!("{scheme}:{}", self.at);
         if self.path != PATH {
