@@ -1,7 +1,7 @@
 //! The counters: why events were dropped, the cells that count, and plain copies of them.
 //!
 //! Each cell has one writer, so counting is a relaxed load and store, never a read-modify-write;
-//! readers add up what the writers wrote. The raising threads write [`RaiseCount`]s, the reactor
+//! readers add up what the writers wrote. The raising threads write `RaiseCount`s, the reactor
 //! writes everything else, also on behalf of the workers, which report to it.
 
 mod ticket;

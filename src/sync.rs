@@ -36,6 +36,7 @@ mod native {
     use std::sync::Arc;
 
     /// A thread local.
+    #[allow(unused_macros, reason = "a bench that includes this file has none")]
     macro_rules! per_thread {
         ($($local:tt)*) => { std::thread_local! { $($local)* } };
     }

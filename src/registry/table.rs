@@ -1,7 +1,7 @@
 //! The published side of the subscriptions: immutable tables that the reactor walks.
 //!
 //! Each event has its own table, in two levels: a spine of chunks, a chunk of up to
-//! [`CHUNK_SUBSCRIPTIONS`](crate::limits::CHUNK_SUBSCRIPTIONS) records side by side. One change
+//! [`CHUNK_SUBSCRIPTIONS`] records side by side. One change
 //! copies one chunk and a part of the spine; a plain UDP subscription is one record and nothing
 //! else.
 

@@ -1,10 +1,8 @@
 //! The transports: socket strings, and how events reach them.
 //!
-//! One file a transport: it parses the socket's text, and sends. [`udp`] sends for everybody
-//! through a few shared sockets; the others are opened into an [`Outlet`] by the reactor. What may
-//! block runs behind [`worker`].
-//!
-//! [`Outlet`]: crate::destination::Outlet
+//! One file or folder a transport: it parses the socket's text, and sends. `udp` sends for
+//! everybody through a few shared sockets; the others are opened into an `Outlet` by the reactor.
+//! What may block runs behind `worker`.
 
 mod backlog;
 mod datagram;

@@ -21,7 +21,7 @@ pub use text::text;
 ///
 /// # Errors
 ///
-/// As [`jsonrpc`] and [`text`].
+/// As [`jsonrpc()`] and [`text()`].
 pub fn any(payload: &[u8]) -> Result<Notification<'_>, ParseError> {
     match payload.trim_ascii_start().first() {
         Some(b'{' | b'[') => jsonrpc(payload),

@@ -10,7 +10,7 @@ use super::limits::Count;
 use super::listen::Mode;
 
 /// What `transport::Flatstore` can be told, and that it makes sense.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Default, Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "Table", into = "Table")]
 pub(crate) struct Flatstore(pub(crate) transport::Flatstore);
 
@@ -111,11 +111,5 @@ impl From<Flatstore> for Table {
 impl Default for Table {
     fn default() -> Self {
         transport::Flatstore::default().into()
-    }
-}
-
-impl Default for Flatstore {
-    fn default() -> Self {
-        Self(transport::Flatstore::default())
     }
 }

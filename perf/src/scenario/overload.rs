@@ -78,18 +78,14 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Findings> {
     drops.line("dropped: lane full", dropped);
     findings.plot(rates);
     findings.plot(drops);
-    let share = Interval::exact(goodput / best);
-    findings.part(
-        Row::Overload,
-        Part::at_least("goodput of the maximum", share, 0.9),
-    );
-    let wrong = Interval::exact(wrong);
-    findings.part(
-        Row::Overload,
-        Part::at_most("counts that do not fit", wrong, 0.0),
-    );
-    let back = Interval::exact(back);
-    findings.part(Row::Overload, Part::at_most("ms to normal", back, 1000.0));
+    let goodput = Interval::exact(goodput / best);
+    for part in [
+        Part::at_least("goodput of the maximum", goodput, 0.9),
+        Part::at_most("counts that do not fit", Interval::exact(wrong), 0.0),
+        Part::at_most("ms to normal", Interval::exact(back), 1000.0),
+    ] {
+        findings.part(Row::Overload, part);
+    }
     Ok(findings)
 }
 
