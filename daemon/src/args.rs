@@ -163,6 +163,9 @@ pub(crate) struct Raise {
     /// (`=text`) make an event with positional parameters.
     #[arg(value_name = "NAME=VALUE")]
     pub(crate) params: Vec<String>,
+    /// Refuse parameters that are not those of the catalogue: their names, order and types.
+    #[arg(long)]
+    pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) asking: Asking,
 }

@@ -276,3 +276,23 @@ fn a_listing_of_any_length_is_shown() {
     let listing = daemon.dir.succeed(&["subscribers"]);
     assert_eq!(listing.lines().count(), most as usize + 1);
 }
+
+#[test]
+fn a_raise_can_be_held_against_the_catalogue() {
+    let daemon = Daemon::start();
+    let (socket, name) = receiver();
+    daemon.dir.succeed(&["subscribe", "E_PIKE_BLOCKED", &name]);
+    for (words, why) in [
+        (["raise", "--check", "E_PIKE_BLOCKED", "pi=10.0.0.1"], "pi"),
+        (["raise", "--check", "E_PIKE_BLOCKED", "ip:=1"], "ip"),
+        (["raise", "--check", "E_NOT_OURS", "ip=1"], "catalogue"),
+    ] {
+        let refusal = daemon.dir.fail(2, &words);
+        assert!(refusal.contains(why), "{refusal}");
+    }
+    daemon
+        .dir
+        .succeed(&["raise", "--check", "E_PIKE_BLOCKED", "ip=10.0.0.1"]);
+    let expected = r#"{"jsonrpc":"2.0","method":"E_PIKE_BLOCKED","params":{"ip":"10.0.0.1"}}"#;
+    assert_eq!(next(&socket), expected, "what was refused was not raised");
+}

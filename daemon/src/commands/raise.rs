@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use bellwire::event::catalogue;
+use bellwire::wire::parse;
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -19,6 +21,9 @@ const UNKNOWN: i64 = 404;
 pub(crate) fn raise(args: &args::Raise) -> Result<(), Failure> {
     let event = args.event.as_str();
     let params = params(&args.params)?;
+    if args.check {
+        check(event, params.as_deref())?;
+    }
     let call = match &params {
         None => json!([event]).to_string(),
         Some(params) => format!("[{},{params}]", json!(event)),
@@ -43,6 +48,24 @@ pub(crate) fn raise(args: &args::Raise) -> Result<(), Failure> {
     }
     writeln!(io::stdout(), "{event} raised")?;
     Ok(())
+}
+
+/// Holds the event against the catalogue.
+fn check(event: &str, params: Option<&str>) -> Result<(), Failure> {
+    let Some(known) = catalogue::find(event) else {
+        return Err(Failure::usage(format!(
+            "{event} is not in the catalogue, which --check asks"
+        )));
+    };
+    let params = params.map(|params| format!(",\"params\":{params}"));
+    let payload = format!(
+        "{{\"jsonrpc\":\"2.0\",\"method\":{}{}}}",
+        json!(event),
+        params.unwrap_or_default()
+    );
+    let read = parse::jsonrpc(payload.as_bytes());
+    let notification = read.map_err(|error| Failure::usage(error.to_string()))?;
+    known.check(&notification).map_err(Failure::usage)
 }
 
 /// The parameters as JSON text: names may repeat and keep their order.
