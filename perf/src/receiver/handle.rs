@@ -51,9 +51,11 @@ impl Receiver {
         self.places.udp[socket]
     }
 
-    /// So many addresses: of its sockets in turn, each address another of 127.0.0.0/8.
+    /// So many addresses: of its sockets in turn, each address another of 127.0.0.0/8. None if it
+    /// has no UDP sockets.
     pub(crate) fn addresses(&self, count: usize) -> Vec<SocketAddr> {
         let sockets = self.places.udp.len();
+        let count = if sockets == 0 { 0 } else { count };
         (0..count)
             .map(|number| {
                 let [_, a, b, c] = ((number / sockets + 1) as u32).to_be_bytes();
