@@ -165,6 +165,8 @@ pub(crate) struct Context<'a> {
 #[derive(Debug)]
 pub(crate) struct Parcel {
     pub(crate) payload: Bytes,
+    /// How deeply nested the event was raised.
+    pub(crate) depth: u8,
     pub(crate) ticket: Ticket,
     pub(crate) manner: Manner,
 }

@@ -44,7 +44,7 @@
 //! | 3 | [`transport`] | one file a transport, and the harness for what may block |
 //! | 2 | `registry`, [`stats`] | the only writer of the subscriber tables; the counters |
 //! | 1 | [`event`], [`wire`] / `lane`, `arena`, `snapshot`, `parker` | codecs / concurrency, which know nothing of each other |
-//! | 0 | `sync`, [`limits`] | std or loom; every maximum |
+//! | 0 | `sync`, [`limits`], `nesting` | std or loom; every maximum; how deep a raise is |
 #![forbid(unsafe_code)]
 
 pub mod engine;
@@ -64,6 +64,7 @@ pub mod wire;
 pub mod manual;
 
 mod destination;
+mod nesting;
 mod os;
 mod registry;
 mod sync;
@@ -96,11 +97,11 @@ pub mod internals {
 }
 
 pub use destination::WhenFull;
-pub use engine::{Config, Engine, Event, Handle, Raised};
+pub use engine::{Config, Consumer, Engine, Event, Handle, Raised};
 pub use event::{EventName, Params, Value};
 pub use registry::{Expire, MemberState, State, Subscription};
 pub use stats::{Drops, Reason, Stats};
-pub use transport::{Occurrence, RotateError};
+pub use transport::{Consume, Occurrence, RotateError};
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]

@@ -83,6 +83,9 @@ pub const RESOLVE_TIME: Duration = Duration::from_secs(2);
 pub const REPLY_BYTES: usize = 64 * 1024;
 /// Most members of a `virtual:` group.
 pub const GROUP_MEMBERS: usize = 16;
+/// Deepest nesting of raises: of an event raised by the handler of an event, and so on (OpenSIPS
+/// `MAX_REC_LEV`).
+pub const NESTED_RAISES: u8 = 100;
 /// Deepest nesting of a JSON text taken from outside.
 pub const JSON_DEPTH: usize = 16;
 

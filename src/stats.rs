@@ -43,6 +43,9 @@ pub enum Reason {
     Policy,
     /// The subscription ended, or the event grew too old, before it could be sent.
     Expired,
+    /// Raised by the handler of an event, that by the handler of another, and so on, more than
+    /// [`NESTED_RAISES`](crate::limits::NESTED_RAISES) deep.
+    TooDeep,
     /// The engine was shutting down.
     Shutdown,
     /// Anything else; the last errno is kept beside the count.
@@ -51,7 +54,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order they are listed.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::LaneFull,
         Self::TooBig,
         Self::WouldBlockTimeout,
@@ -63,6 +66,7 @@ impl Reason {
         Self::Unreachable,
         Self::Policy,
         Self::Expired,
+        Self::TooDeep,
         Self::Shutdown,
         Self::Other,
     ];
@@ -81,6 +85,7 @@ impl Reason {
             Self::Unreachable => "unreachable",
             Self::Policy => "policy",
             Self::Expired => "expired",
+            Self::TooDeep => "too_deep",
             Self::Shutdown => "shutdown",
             Self::Other => "other",
         }

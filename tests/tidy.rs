@@ -18,7 +18,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("2", &["registry", "stats", "destination", "os"]),
     ("1a", &["event", "wire"]),
     ("1b", &["lane", "arena", "snapshot", "parker"]),
-    ("0", &["sync", "limits"]),
+    ("0", &["sync", "limits", "nesting"]),
 ];
 
 /// What exists only for tests, models and fuzzers. It may see everything.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::forms;
 use super::outlets::Outlets;
+use super::shared::Raise;
 use crate::destination::{Context, Parcel, Strategy};
 use crate::limits::GROUP_MEMBERS;
 use crate::registry::{Group, Member, Target};
@@ -32,6 +33,7 @@ struct Pending {
     ticket: Ticket,
     /// As it was raised: the next member may want another form.
     payload: Bytes,
+    depth: u8,
     /// The members that had it, a bit each.
     tried: u32,
     /// Of those, how many have no outcome yet.
@@ -55,7 +57,7 @@ impl Groups {
         &mut self,
         group: &Arc<Group>,
         ticket: Ticket,
-        payload: &Bytes,
+        event: &Raise,
         shape: impl Fn(&Member) -> Bytes,
         senders: &mut Senders<'_>,
         cx: &Context<'_>,
@@ -73,7 +75,8 @@ impl Groups {
         let mut pending = Pending {
             group: Arc::clone(group),
             ticket,
-            payload: payload.clone(),
+            payload: event.payload.clone(),
+            depth: event.depth,
             tried: 0,
             left: chosen.len(),
             delivered: false,
@@ -178,6 +181,7 @@ impl Pending {
         member.tally.matched.add(1);
         Parcel {
             payload: shape(member),
+            depth: self.depth,
             ticket: self
                 .ticket
                 .for_member(number, place as u8, is_urgent, returns),

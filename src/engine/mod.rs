@@ -2,6 +2,7 @@
 
 mod announce;
 mod config;
+mod consumer;
 mod control;
 mod core;
 mod fanout;
@@ -19,6 +20,7 @@ pub(crate) mod simulation;
 mod still;
 
 pub use config::Config;
+pub use consumer::Consumer;
 pub use raise::{Event, Raised};
 #[cfg(any(test, fuzzing))]
 pub(crate) use still::Still;
@@ -34,7 +36,7 @@ use std::time::Duration;
 use crate::event::EventName;
 use crate::registry::{Change, Changed, EventCell, Expire, Subscription, Target};
 use crate::stats::Stats;
-use crate::transport::route::Occurrence;
+use crate::transport::route::{Occurrence, Runner};
 use crate::transport::{Policy, RotateError, SocketError};
 use crate::wire::jsonrpc;
 use reactor::{Polled, Reactor};
@@ -288,7 +290,7 @@ impl Handle {
             .shared
             .transports
             .routes
-            .define(route, Arc::new(handler));
+            .define(route, Runner::Handler(Arc::new(handler)));
         defined.map_err(|problem| refuse(problem).into())
     }
 

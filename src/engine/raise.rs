@@ -14,7 +14,8 @@ use super::shared::{Raise, Shared};
 use crate::arena::Arena;
 use crate::event::{EventName, Params};
 use crate::lane::Producer;
-use crate::limits::PAYLOAD_BYTES;
+use crate::limits::{NESTED_RAISES, PAYLOAD_BYTES};
+use crate::nesting;
 use crate::parker::Notified;
 use crate::registry::EventCell;
 use crate::stats::{RaiseCount, Reason, Totals};
@@ -206,13 +207,19 @@ impl Raiser {
         let mut counts = self.counts.borrow_mut();
         let count = count_of(&mut counts, cell);
         count.raised.add(1);
-        let event = cell.id;
+        let (event, depth) = (cell.id, nesting::depth());
         let pushed = if payload.len() > PAYLOAD_BYTES {
             Err(Reason::TooBig)
         } else if self.shared.parker.is_refusing() {
             Err(Reason::Shutdown)
+        } else if depth > NESTED_RAISES {
+            Err(Reason::TooDeep)
         } else {
-            let pushed = self.lane.push(Raise { event, payload });
+            let pushed = self.lane.push(Raise {
+                event,
+                depth,
+                payload,
+            });
             pushed.map_err(|_| Reason::LaneFull)
         };
         if let Err(reason) = pushed {

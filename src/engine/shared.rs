@@ -21,6 +21,8 @@ use crate::transport::{Announce, Settings, Transports};
 #[derive(Debug)]
 pub(crate) struct Raise {
     pub(crate) event: u32,
+    /// How many handlers lie between it and one that was raised outside of any.
+    pub(crate) depth: u8,
     pub(crate) payload: Bytes,
 }
 

@@ -251,6 +251,7 @@ impl Udp {
             let ticket = Ticket::open(letter.totals, letter.page, letter.place);
             let parcel = Parcel {
                 payload: letter.payload.clone(),
+                depth: 0,
                 ticket,
                 manner: Manner::default(),
             };

@@ -267,6 +267,7 @@ impl Run {
         };
         let parcel = Parcel {
             payload: Bytes::from(text),
+            depth: 0,
             ticket,
             manner: Manner {
                 reliable,

@@ -148,6 +148,7 @@ impl Stage {
             let ticket = Ticket::open(&self.totals, &self.page, place);
             let parcel = Parcel {
                 payload: Bytes::from(vec![payload; 10]),
+                depth: 0,
                 ticket,
                 manner: Manner {
                     when_full: self.when_full,

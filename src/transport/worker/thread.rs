@@ -41,6 +41,8 @@ pub(crate) trait Work: Send {
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) payload: Bytes,
+    /// How deeply nested the event was raised.
+    pub(crate) depth: u8,
     /// When it will have waited too long.
     pub(crate) not_after: Instant,
     /// Whether somebody else would take it: better to fail at once than to try again.
@@ -324,6 +326,12 @@ impl Delivery<'_> {
                 self.batches.pop_front();
             }
         }
+    }
+
+    /// Whose the first of them is.
+    pub(crate) fn destination(&self) -> Option<&Arc<Destination>> {
+        let batch = self.batches.iter().find(|batch| !batch.items.is_empty())?;
+        Some(&batch.destination)
     }
 
     /// Whether the first one's subscription has ended.
