@@ -18,16 +18,18 @@ enum Seen {
     Tick,
 }
 
+type Outcome = Result<(), (Reason, String)>;
+
 /// Notes what comes; what it does with an event is the test's business.
 struct Script {
     seen: mpsc::Sender<Seen>,
-    run: Box<dyn FnMut(&Occurrence) -> Result<(), (Reason, String)> + Send>,
+    run: Box<dyn FnMut(&Occurrence) -> Outcome + Send>,
     due: Arc<Mutex<Option<Instant>>>,
     threads: Arc<Mutex<Vec<thread::ThreadId>>>,
 }
 
 impl Consume for Script {
-    fn consume(&mut self, route: &str, occurrence: Occurrence) -> Result<(), (Reason, String)> {
+    fn consume(&mut self, route: &str, occurrence: Occurrence) -> Outcome {
         let seen = Seen::Event(
             route.to_owned(),
             occurrence.name().to_owned(),
@@ -62,10 +64,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(
-        engine: &Engine,
-        run: impl FnMut(&Occurrence) -> Result<(), (Reason, String)> + Send + 'static,
-    ) -> Self {
+    fn new(engine: &Engine, run: impl FnMut(&Occurrence) -> Outcome + Send + 'static) -> Self {
         let (see, seen) = mpsc::channel();
         let (due, threads) = (Arc::default(), Arc::default());
         let script = Script {
