@@ -337,7 +337,11 @@ fn a_script_that_errs_costs_its_event_only() {
 }
 
 /// Each runs for ever, unless it is stopped.
-const RUNAWAYS: [&str; 12] = [
+const RUNAWAYS: [&str; 16] = [
+    "local s = ('a'):rep(20000); s:find('(.*)(.*)(.*)(.*)b')",
+    "local s = (' '):rep(100000); s:match('^(.-)%s*(.-)%s*;')",
+    "for w in ('a'):rep(20000):gmatch('a*a*a*a*b') do end",
+    "('a'):rep(20000):gsub('.-.-.-.-b', '')",
     "while true do end",
     "while true do pcall(function() while true do end end) end",
     "pcall(pcall, pcall, function() while true do end end); while true do end",

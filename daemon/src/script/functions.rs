@@ -10,6 +10,7 @@ use tracing::Level;
 
 use super::counters::Counters;
 use super::guard::{Guard, Phase};
+use super::matching;
 use super::params::{Given, text_of};
 
 /// Most timers of one script.
@@ -94,6 +95,7 @@ pub(super) fn table(lua: &Lua, tools: &Tools) -> mlua::Result<Table> {
     add("subscribe_event", subscribe_event)?;
     add("timer_route", timer_route)?;
     add("log", log)?;
+    matching::add(lua, tools, &table)?;
     Ok(table)
 }
 

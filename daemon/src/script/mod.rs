@@ -5,6 +5,7 @@
 //! | `sandbox` | a Lua state that reaches nothing outside, and what a script finds in it |
 //! | `guard` | what one run may use, and its end when it uses more |
 //! | `functions` | what a script may call: `raise_event`, `subscribe_event`, `log` |
+//! | `pattern`, `matching` | Lua's patterns under the guard, and as the prelude calls them |
 //! | `occurrence` | the event as a script sees it |
 //! | `params` | the parameters of an event that a script raises |
 //! | `program` | a script that was loaded: its routes and timers |
@@ -18,9 +19,11 @@
 mod counters;
 mod functions;
 mod guard;
+mod matching;
 mod occurrence;
 mod owner;
 mod params;
+mod pattern;
 mod program;
 mod runner;
 mod sandbox;

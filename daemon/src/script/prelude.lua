@@ -68,6 +68,122 @@ function table.move(from, first, last, to, into)
   return into
 end
 
+-- A pattern that could take long is matched by the program, which looks at the clock meanwhile.
+local find, match, gmatch = string.find, string.match, string.gmatch
+local gsub, sub, pack, unpack = string.gsub, string.sub, table.pack, table.unpack
+
+-- The level is that of who made the call: a call in place of a return has none of its own.
+local function results(level, ok, ...)
+  if not ok then error((...), level) end
+  return ...
+end
+
+local function costly(s, p)
+  return type(s) == "string" and type(p) == "string" and given.costly(s, p)
+end
+
+-- Where a search begins; nil behind the end.
+local function place(s, init)
+  init = init or 1
+  if init < 0 then init = #s + init + 1 end
+  if init < 1 then init = 1 end
+  if init <= #s + 1 then return init end
+end
+
+-- What a match gives: its captures, or else all of it.
+local function captured(s, begin, finish, ...)
+  if begin and select("#", ...) == 0 then return sub(s, begin, finish) end
+  return ...
+end
+
+function string.find(s, p, init, plain)
+  if plain or not costly(s, p) then return results(2, pcall_(find, s, p, init, plain)) end
+  local begin = place(s, init)
+  if not begin then return nil end
+  return results(2, given.search(s, p, begin))
+end
+
+function string.match(s, p, init)
+  if not costly(s, p) then return results(2, pcall_(match, s, p, init)) end
+  local begin = place(s, init)
+  if not begin then return nil end
+  return captured(s, results(3, given.search(s, p, begin)))
+end
+
+function string.gmatch(s, p, init)
+  if not costly(s, p) then return results(2, pcall_(gmatch, s, p, init)) end
+  local at, last = place(s, init) or #s + 2, nil
+  return function()
+    while at <= #s + 1 do
+      local found = pack(results(3, given.match_at(s, p, at)))
+      local finish = found[2]
+      if finish and finish ~= last then
+        at, last = finish + 1, finish
+        return captured(s, unpack(found, 1, found.n))
+      end
+      at = at + 1
+    end
+  end
+end
+
+-- What stands for a match; nil for the match itself.
+local function replacement(s, by, begin, finish, ...)
+  local whole = sub(s, begin, finish)
+  local first = captured(s, begin, finish, ...)
+  local value
+  if type(by) == "function" then
+    value = by(captured(s, begin, finish, ...))
+  elseif type(by) == "table" then
+    value = by[first]
+  else
+    local captures = { ... }
+    captures[0] = whole
+    if #captures == 0 then captures[1] = whole end
+    return (gsub(by, "%%(.?)", function(c)
+      if c == "%" then return "%" end
+      local capture = captures[tonumber(c)]
+      if capture == nil then error("invalid use of '%' in replacement string", 0) end
+      return capture
+    end))
+  end
+  if not value then return whole end
+  if type(value) ~= "string" and type(value) ~= "number" then
+    error("invalid replacement value (a " .. type(value) .. ")", 0)
+  end
+  return tostring(value)
+end
+
+function string.gsub(s, p, by, most)
+  if not costly(s, p) then
+    if type(by) == "function" then return gsub(s, p, by, most) end
+    return results(2, pcall_(gsub, s, p, by, most))
+  end
+  if type(by) == "number" then by = tostring(by) end
+  if type(by) ~= "string" and type(by) ~= "function" and type(by) ~= "table" then
+    error("bad argument #3 to 'gsub' (string/function/table expected)", 2)
+  end
+  local anchored = sub(p, 1, 1) == "^"
+  if anchored then p = sub(p, 2) end
+  local out, count, at, last = {}, 0, 1, nil
+  while count < (most or math.huge) do
+    local found = pack(results(3, given.match_at(s, p, at)))
+    local finish = found[2]
+    if finish and finish ~= last then
+      count = count + 1
+      out[#out + 1] = replacement(s, by, unpack(found, 1, found.n))
+      at, last = finish + 1, finish
+    elseif at <= #s then
+      out[#out + 1] = sub(s, at, at)
+      at = at + 1
+    else
+      break
+    end
+    if anchored then break end
+  end
+  out[#out + 1] = sub(s, at)
+  return concat(out), count
+end
+
 function print(...)
   local words = {}
   for i = 1, select("#", ...) do
