@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bellwire::internals::{Notified, Parker};
 use bellwire_loom_tests::{Bell, model, spawn};
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use loom::thread;
 
 /// Naps until `count` pieces of work are there; says how many naps it announced.
 fn work(parker: &Parker<Bell>, bell: &Bell, done: &AtomicUsize, count: usize) -> usize {
@@ -90,5 +91,29 @@ fn what_comes_too_late_for_the_last_look_is_told_so() {
         let found = work.load(Relaxed) == 1;
         let told = raiser.join().expect("a raiser ends well") == Notified::Closed;
         assert!(found || told);
+    });
+}
+
+#[test]
+fn a_refusal_brings_what_was_done_before() {
+    model(|| {
+        let parker = Arc::new(Parker::new(Bell::default()));
+        let work = Arc::new(AtomicUsize::new(0));
+        let (theirs, done) = (Arc::clone(&parker), Arc::clone(&work));
+        let ender = spawn(move || {
+            // By a third thread: what this one did, the fence of its `notify` would bring.
+            let (parker, work) = (Arc::clone(&theirs), done);
+            let raiser = spawn(move || {
+                work.store(1, Relaxed);
+                assert_eq!(parker.notify(), Notified::Open);
+            });
+            raiser.join().expect("a raiser ends well");
+            theirs.refuse();
+        });
+        while !parker.is_refusing() {
+            thread::yield_now();
+        }
+        assert_eq!(work.load(Relaxed), 1);
+        ender.join().expect("it ends well");
     });
 }

@@ -51,12 +51,17 @@ fn loads_are_whole_and_never_go_back() {
 }
 
 /// Notes on which thread it is freed.
-struct Witness(usize, Arc<std::sync::Mutex<Vec<(usize, ThreadId)>>>);
+struct Witness {
+    number: usize,
+    /// Read by whoever has it, so that others may run meanwhile.
+    content: AtomicUsize,
+    freed: Arc<std::sync::Mutex<Vec<(usize, ThreadId)>>>,
+}
 
 impl Drop for Witness {
     fn drop(&mut self) {
-        let mut freed = self.1.lock().expect("not poisoned");
-        freed.push((self.0, thread::current().id()));
+        let mut freed = self.freed.lock().expect("not poisoned");
+        freed.push((self.number, thread::current().id()));
     }
 }
 
@@ -64,12 +69,17 @@ impl Drop for Witness {
 fn a_replaced_value_is_freed_by_its_writer() {
     model(|| {
         let freed = Arc::default();
-        let witness = |number| Witness(number, Arc::clone(&freed));
+        let witness = |number| Witness {
+            number,
+            content: AtomicUsize::new(number),
+            freed: Arc::clone(&freed),
+        };
         let snapshot = Arc::new(Snapshot::new(witness(0)));
         let theirs = Arc::clone(&snapshot);
         let reader = spawn(move || {
             for _ in 0..2 {
-                drop(theirs.load());
+                let value = theirs.load();
+                assert_eq!(value.content.load(Relaxed), value.number);
             }
         });
         let mut retired = Retired::default();
@@ -80,7 +90,9 @@ fn a_replaced_value_is_freed_by_its_writer() {
         reader.join().expect("a reader ends well");
         assert!(!retired.sweep(), "nobody reads an old value");
         let me = thread::current().id();
-        let freed: Vec<_> = std::mem::take(&mut *freed.lock().expect("not poisoned"));
+        let mut freed: Vec<_> = std::mem::take(&mut *freed.lock().expect("not poisoned"));
+        // The second may go before the first, which somebody still reads.
+        freed.sort_by_key(|(number, _)| *number);
         assert_eq!(freed, [(0, me), (1, me)]);
     });
 }
