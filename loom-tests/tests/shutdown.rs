@@ -75,7 +75,10 @@ fn two_raisers() {
         reactor.join();
         let sent = engine.sent().len() as u64;
         is_accounted_for(&engine.rig.stats(), 2, sent);
-        assert!((1..=1 + queued).contains(&sent), "the first was raised in time");
+        assert!(
+            (1..=1 + queued).contains(&sent),
+            "the first was raised in time"
+        );
     });
 }
 
