@@ -18,12 +18,12 @@ use crate::transport::SocketError;
 #[derive(Debug)]
 pub(crate) struct Still {
     pub(crate) handle: Handle,
-    core: Core,
+    pub(super) core: Core,
 }
 
 /// A network that takes everything.
 #[derive(Debug)]
-struct Void;
+pub(super) struct Void;
 
 impl Os for Void {
     fn udp(&self, _: SocketAddr) -> io::Result<Box<dyn Datagrams>> {
