@@ -156,10 +156,6 @@ impl Text {
             name.extend(["/", method]);
         }
         name.push_str(&self.options);
-        if self.options.is_empty() && name.contains('?') {
-            // Else the end of the method would be read as options.
-            name.push('?');
-        }
         let name = name.into_boxed_str();
         let form = (self.manner.reliable || !self.form.is_plain()).then(|| Arc::new(self.form));
         Parsed {
@@ -233,18 +229,6 @@ mod tests {
 
     /// Found by the fuzzer: `tcp:h:1/a?b?reliable=0` was listed as `tcp:h:1/a?b`, which cannot be
     /// read.
-    #[test]
-    fn a_method_that_holds_a_question_mark_is_not_taken_for_options() {
-        for (written, normal) in [
-            ("h:1/a?b?reliable=0", "tcp:h:1/a?b?"),
-            ("h:1/a??", "tcp:h:1/a??"),
-            ("h:1/a?b?reliable=1", "tcp:h:1/a?b?reliable=1"),
-        ] {
-            assert_eq!(printed(written, &Tcp::default()), normal);
-            assert_eq!(printed(&normal["tcp:".len()..], &Tcp::default()), normal);
-        }
-    }
-
     #[test]
     fn whatever_is_read_is_printed_and_read_as_the_same() {
         let defaults = Tcp::default();
