@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::origin::Origin;
 use crate::os::{Answer, Os};
 use crate::stats::{Outcome, Page, Reason, Ticket};
 use crate::sync::atomic::Ordering::Relaxed;
@@ -165,10 +166,9 @@ pub(crate) struct Context<'a> {
 #[derive(Debug)]
 pub(crate) struct Parcel {
     pub(crate) payload: Bytes,
-    /// How deeply nested the event was raised.
-    pub(crate) depth: u8,
     pub(crate) ticket: Ticket,
     pub(crate) manner: Manner,
+    pub(crate) origin: Origin,
 }
 
 /// An open destination. Lives on the reactor's thread and must never block it.

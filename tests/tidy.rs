@@ -15,10 +15,10 @@ const FUNCTION_LINES: usize = 70;
 const FLOORS: &[(&str, &[&str])] = &[
     ("4", &["engine", "mi", "source"]),
     ("3", &["transport"]),
-    ("2", &["registry", "stats", "destination", "os"]),
+    ("2", &["registry", "stats", "destination", "origin", "os"]),
     ("1a", &["event", "wire"]),
     ("1b", &["lane", "arena", "snapshot", "parker"]),
-    ("0", &["sync", "limits", "nesting"]),
+    ("0", &["sync", "limits"]),
 ];
 
 /// What exists only for tests, models and fuzzers. It may see everything.

@@ -72,7 +72,7 @@ impl Fanout {
                                 self.groups.deliver(
                                     group,
                                     subscription.ticket(),
-                                    forms.event(item),
+                                    (forms.raised(item), forms.origin(item)),
                                     shape,
                                     &mut senders,
                                     cx,
@@ -234,9 +234,9 @@ impl<'a> Subscriber<'a> {
         for item in items {
             let parcel = Parcel {
                 payload: forms.shaped(item, self.record.format, form.as_ref()),
-                depth: forms.event(item).depth,
                 ticket: self.ticket(),
                 manner: self.record.manner,
+                origin: forms.origin(item),
             };
             outlet.deliver(parcel, cx);
         }

@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use super::forms;
 use super::outlets::Outlets;
-use super::shared::Raise;
 use crate::destination::{Context, Parcel, Strategy};
 use crate::limits::GROUP_MEMBERS;
+use crate::origin::Origin;
 use crate::registry::{Group, Member, Target};
 use crate::stats::{Outcome, Page, Reason, Returned, Returns, Ticket, tell};
 use crate::transport::udp::Udp;
@@ -33,7 +33,7 @@ struct Pending {
     ticket: Ticket,
     /// As it was raised: the next member may want another form.
     payload: Bytes,
-    depth: u8,
+    origin: Origin,
     /// The members that had it, a bit each.
     tried: u32,
     /// Of those, how many have no outcome yet.
@@ -57,7 +57,7 @@ impl Groups {
         &mut self,
         group: &Arc<Group>,
         ticket: Ticket,
-        event: &Raise,
+        (payload, origin): (&Bytes, Origin),
         shape: impl Fn(&Member) -> Bytes,
         senders: &mut Senders<'_>,
         cx: &Context<'_>,
@@ -75,8 +75,8 @@ impl Groups {
         let mut pending = Pending {
             group: Arc::clone(group),
             ticket,
-            payload: event.payload.clone(),
-            depth: event.depth,
+            payload: payload.clone(),
+            origin,
             tried: 0,
             left: chosen.len(),
             delivered: false,
@@ -181,11 +181,11 @@ impl Pending {
         member.tally.matched.add(1);
         Parcel {
             payload: shape(member),
-            depth: self.depth,
             ticket: self
                 .ticket
                 .for_member(number, place as u8, is_urgent, returns),
             manner: member.manner,
+            origin: self.origin,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! No lock, no allocation in steady state, no clock, no logging; no system call but the wake of a
 //! sleeping reactor.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use super::shared::{Raise, Shared};
 use crate::arena::Arena;
 use crate::event::{EventName, Params};
 use crate::lane::Producer;
-use crate::limits::{NESTED_RAISES, PAYLOAD_BYTES};
-use crate::nesting;
+use crate::limits::PAYLOAD_BYTES;
+use crate::origin::Origin;
 use crate::parker::Notified;
 use crate::registry::EventCell;
 use crate::stats::{RaiseCount, Reason, Totals};
@@ -66,7 +66,8 @@ impl Event {
         self.cell.is_heard()
     }
 
-    /// Raises the event. `write` gives it parameters and runs only if somebody listens.
+    /// Raises the event. `write` gives it parameters and runs only if somebody listens, and if
+    /// there is room for it.
     ///
     /// Never waits. The outcome may be ignored: a drop is counted.
     #[inline]
@@ -109,6 +110,8 @@ struct Raiser {
     arena: RefCell<Arena>,
     /// Taken while the first is in use. What is nested more deeply allocates.
     nested: RefCell<Arena>,
+    /// Where what this thread raises comes from: another node, or an event that it handles.
+    origin: Cell<Origin>,
     /// By event id.
     counts: RefCell<Vec<Option<Counted>>>,
 }
@@ -145,6 +148,21 @@ pub(super) fn lane_has_room(shared: &Arc<Shared>) -> bool {
     with_raiser(shared, |raiser| raiser.lane.has_room())
 }
 
+/// Has all that this thread raises within `act` come from there.
+pub(super) fn raise_from<R>(shared: &Arc<Shared>, origin: Origin, act: impl FnOnce() -> R) -> R {
+    struct Restore<'a>(&'a Cell<Origin>, Origin);
+    impl Drop for Restore<'_> {
+        fn drop(&mut self) {
+            self.0.set(self.1);
+        }
+    }
+    with_raiser(shared, |raiser| {
+        let before = raiser.origin.replace(origin);
+        let _restore = Restore(&raiser.origin, before);
+        act()
+    })
+}
+
 /// Adds a raiser, and lets go of those whose engine has closed.
 #[cold]
 #[inline(never)]
@@ -169,6 +187,7 @@ impl Raiser {
             shared: Arc::clone(shared),
             arena: RefCell::default(),
             nested: RefCell::default(),
+            origin: Cell::default(),
             counts: RefCell::default(),
         }
     }
@@ -176,6 +195,10 @@ impl Raiser {
     /// Encodes the event and hands it to the reactor, or counts why not.
     #[inline]
     fn raise(&self, cell: &EventCell, encode: impl FnOnce(&mut BytesMut)) -> Raised {
+        if !self.lane.has_room() {
+            // Before it is encoded: who raises more than can be sent wants to know soon.
+            return self.drop_full(cell);
+        }
         let payload = match self.arena.try_borrow_mut() {
             Ok(mut arena) => arena.write(encode),
             Err(_) => self.write_nested(encode),
@@ -207,17 +230,17 @@ impl Raiser {
         let mut counts = self.counts.borrow_mut();
         let count = count_of(&mut counts, cell);
         count.raised.add(1);
-        let (event, depth) = (cell.id, nesting::depth());
+        let (event, origin) = (cell.id, self.origin.get());
         let pushed = if payload.len() > PAYLOAD_BYTES {
             Err(Reason::TooBig)
+        } else if origin.is_too_deep() {
+            Err(Reason::Nested)
         } else if self.shared.parker.is_refusing() {
             Err(Reason::Shutdown)
-        } else if depth > NESTED_RAISES {
-            Err(Reason::TooDeep)
         } else {
             let pushed = self.lane.push(Raise {
                 event,
-                depth,
+                origin,
                 payload,
             });
             pushed.map_err(|_| Reason::LaneFull)
@@ -226,6 +249,19 @@ impl Raiser {
             count.dropped.add(reason, 1);
         }
         pushed
+    }
+
+    #[cold]
+    fn drop_full(&self, cell: &EventCell) -> Raised {
+        let reason = match self.shared.parker.is_refusing() {
+            true => Reason::Shutdown,
+            false => Reason::LaneFull,
+        };
+        let mut counts = self.counts.borrow_mut();
+        let count = count_of(&mut counts, cell);
+        count.raised.add(1);
+        count.dropped.add(reason, 1);
+        Raised::Dropped(reason)
     }
 
     /// The engine closed, perhaps before it could see the last push. What still lies in the lane

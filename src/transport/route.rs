@@ -19,7 +19,7 @@ use super::socket::{Parsed, Place};
 use super::worker::{Job, Pool, Reports, Worker, submit};
 use crate::destination::{Context, Destination, Endpoint, Format, Outlet, Parcel};
 use crate::event::{EventName, Notification, Value};
-use crate::nesting;
+use crate::origin::Origin;
 use crate::stats::{Outcome, Page, Reason, Ticket};
 use crate::wire::parse;
 
@@ -28,14 +28,16 @@ use crate::wire::parse;
 pub struct Occurrence {
     payload: Bytes,
     notification: Notification<'static>,
+    origin: Origin,
 }
 
 impl Occurrence {
-    pub(super) fn new(payload: Bytes) -> Option<Self> {
+    pub(super) fn new(payload: Bytes, origin: Origin) -> Option<Self> {
         let notification = parse::jsonrpc(&payload).ok()?.into_owned();
         Some(Self {
             payload,
             notification,
+            origin,
         })
     }
 
@@ -61,6 +63,11 @@ impl Occurrence {
     /// Name and parameters.
     pub fn notification(&self) -> &Notification<'_> {
         &self.notification
+    }
+
+    /// Where it came from.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// The JSON-RPC notification that other subscribers receive.
@@ -243,8 +250,8 @@ impl Outlet for RouteOutlet {
     fn deliver(&mut self, parcel: Parcel, _: &Context<'_>) {
         let Parcel {
             payload,
-            depth,
             ticket,
+            origin,
             ..
         } = parcel;
         let Some(route) = &self.route else {
@@ -252,9 +259,9 @@ impl Outlet for RouteOutlet {
             return;
         };
         let handler = Arc::clone(&route.handler);
-        let run = move || match Occurrence::new(payload) {
+        let run = move || match Occurrence::new(payload, origin) {
             Some(occurrence) => {
-                nesting::handling(depth, || handler(&occurrence));
+                handler(&occurrence);
                 Outcome::Delivered
             }
             None => Outcome::Dropped(Reason::Other, 0),

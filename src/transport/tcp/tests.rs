@@ -17,6 +17,7 @@ use super::receiver::Receiver;
 use super::retry::Retry;
 use super::{Peer, Tcp, Wire};
 use crate::destination::{Context, Destination, Health, Manner, Outlet, Parcel, WhenFull};
+use crate::origin::Origin;
 use crate::os::{Datagrams, Os, Stream, Upkeep};
 use crate::stats::{Outcome, Page, Reason, Returns, Ticket, Totals};
 use crate::transport::policy::{Gate, Policy};
@@ -267,12 +268,12 @@ impl Run {
         };
         let parcel = Parcel {
             payload: Bytes::from(text),
-            depth: 0,
             ticket,
             manner: Manner {
                 reliable,
                 when_full,
             },
+            origin: Origin::default(),
         };
         self.sent.push(Sent { place, reliable });
         self.with(|receiver, cx| receiver.deliver(parcel, cx));

@@ -86,8 +86,8 @@ impl Feed {
         } = waiting;
         let Parcel {
             payload,
-            depth,
             ticket,
+            origin,
             ..
         } = parcel;
         let is_urgent = ticket.is_urgent();
@@ -96,7 +96,7 @@ impl Feed {
         self.handed.push_back((ticket, payload.len()));
         Item {
             payload,
-            depth,
+            origin,
             not_after,
             is_urgent,
             sequence,
