@@ -1,7 +1,7 @@
 //! The reactor's end of a worker thread.
 //!
 //! A window of parcels is in the worker's hands; the rest waits here, where the oldest can still
-//! be dropped and an unsubscription takes effect. The worker settles what it has in order.
+//! be dropped and an unsubscription takes effect. The worker settles what it has in any order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,11 +23,14 @@ pub(crate) struct Feed {
     destination: Arc<Destination>,
     worker: Worker,
     queue: Queue,
-    /// Of the parcels in the worker's hands, oldest first, with their bytes.
-    handed: VecDeque<(Ticket, usize)>,
+    /// Of the parcels in the worker's hands, oldest first, with their bytes; what was settled
+    /// before its elders leaves its place empty.
+    handed: VecDeque<Option<(Ticket, usize)>>,
+    /// How many of them are not settled.
+    unsettled: usize,
     handed_bytes: usize,
     /// The sequence number of the oldest of them.
-    settled: u64,
+    oldest: u64,
     window: usize,
     marks: Arc<Marks>,
 }
@@ -45,8 +48,9 @@ impl Feed {
             worker: worker.clone(),
             queue: Queue::new(limits),
             handed: VecDeque::new(),
+            unsettled: 0,
             handed_bytes: 0,
-            settled: 0,
+            oldest: 0,
             window: window.clamp(1, Marks::MAX),
             marks: Arc::default(),
         }
@@ -88,9 +92,10 @@ impl Feed {
             payload, ticket, ..
         } = parcel;
         let is_urgent = ticket.is_urgent();
-        let sequence = self.settled + self.handed.len() as u64;
+        let sequence = self.oldest + self.handed.len() as u64;
         self.handed_bytes += payload.len();
-        self.handed.push_back((ticket, payload.len()));
+        self.unsettled += 1;
+        self.handed.push_back(Some((ticket, payload.len())));
         Item {
             payload,
             not_after,
@@ -99,11 +104,17 @@ impl Feed {
         }
     }
 
-    fn take_back(&mut self) -> Option<Ticket> {
-        let (ticket, bytes) = self.handed.pop_front()?;
-        self.marks.clear(self.settled);
+    /// The ticket of that parcel, unless it was settled.
+    fn take_back(&mut self, sequence: u64) -> Option<Ticket> {
+        let place = usize::try_from(sequence.checked_sub(self.oldest)?).ok()?;
+        let (ticket, bytes) = self.handed.get_mut(place)?.take()?;
+        self.marks.clear(sequence);
         self.handed_bytes -= bytes;
-        self.settled += 1;
+        self.unsettled -= 1;
+        while let Some(None) = self.handed.front() {
+            self.handed.pop_front();
+            self.oldest += 1;
+        }
         Some(ticket)
     }
 
@@ -131,9 +142,7 @@ impl Outlet for Feed {
 
     fn outcome(&mut self, sequence: u64, outcome: Outcome) {
         // What was settled here already is not settled again.
-        if sequence == self.settled
-            && let Some(ticket) = self.take_back()
-        {
+        if let Some(ticket) = self.take_back(sequence) {
             ticket.settle(outcome);
         }
     }
@@ -141,9 +150,9 @@ impl Outlet for Feed {
     fn cancel(&mut self, page: &Arc<Page>, place: u8) {
         self.queue.cancel(page, place);
         let mut any = false;
-        for (index, (ticket, _)) in self.handed.iter().enumerate() {
-            if ticket.is_for(page, place) {
-                self.marks.set(self.settled + index as u64);
+        for (index, handed) in self.handed.iter().enumerate() {
+            if matches!(handed, Some((ticket, _)) if ticket.is_for(page, place)) {
+                self.marks.set(self.oldest + index as u64);
                 any = true;
             }
         }
@@ -153,14 +162,17 @@ impl Outlet for Feed {
     }
 
     fn close(&mut self, reason: Reason) {
-        while let Some(ticket) = self.take_back() {
-            ticket.dropped(reason);
+        while !self.handed.is_empty() {
+            // The oldest is never one that was settled.
+            if let Some(ticket) = self.take_back(self.oldest) {
+                ticket.dropped(reason);
+            }
         }
         self.queue.clear(reason);
     }
 
     fn waiting(&self) -> usize {
-        self.handed.len() + self.queue.len()
+        self.unsettled + self.queue.len()
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `feed` | the reactor's end of such a thread: an outlet |
 //! | `keyed` | what is open, by key: those who ask for the same share it |
 //! | `queue` | what waits there: bounded in number, bytes and age |
+//! | `taken` | what a thread took, and settles when it knows what became of it |
 //!
 //! An outlet that needs a worker keeps the tickets of its parcels on the reactor's thread and
 //! sends the payloads here. Whatever a worker does or does not do, the outcome comes back through
@@ -16,12 +17,17 @@ mod feed;
 mod keyed;
 mod pool;
 mod queue;
+mod taken;
 mod thread;
 
 pub(crate) use feed::{Closed, Feed};
 pub(crate) use keyed::Keyed;
 pub(crate) use pool::{Job, Pool, submit};
 pub use queue::QueueLimits;
+#[cfg(feature = "kafka")]
+pub(crate) use taken::{Runs, Taken};
+#[cfg(feature = "kafka")]
+pub(crate) use thread::Nudge;
 #[cfg(feature = "xmlrpc")]
 pub(crate) use thread::Pause;
 pub(crate) use thread::{Delivery, Threads, Work, Worker};

@@ -6,6 +6,7 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use super::feed::Feed;
 use super::queue::QueueLimits;
+use super::taken::{Runs, Taken};
 use super::thread::{Delivery, Threads, Work, Worker};
 use super::{Report, Reports};
 use crate::destination::{
@@ -58,6 +59,8 @@ enum Word {
     Panic,
     Down(&'static str),
     Up,
+    /// Takes all.
+    Take,
     /// Leaves the rest.
     Return,
 }
@@ -66,6 +69,7 @@ enum Word {
 struct Puppet {
     words: Receiver<Word>,
     seen: Sender<Vec<(u8, bool)>>,
+    taken: Sender<Taken>,
 }
 
 impl Work for Puppet {
@@ -82,6 +86,11 @@ impl Work for Puppet {
                 Ok(Word::Panic) => panic!("as told"),
                 Ok(Word::Down(why)) => delivery.down(why),
                 Ok(Word::Up) => delivery.up(),
+                Ok(Word::Take) => {
+                    while let Some(taken) = delivery.take_first() {
+                        self.taken.send(taken).unwrap();
+                    }
+                }
                 Ok(Word::Return) | Err(_) => return,
             }
         }
@@ -96,6 +105,7 @@ struct Stage {
     destination: Arc<Destination>,
     words: Sender<Word>,
     seen: Receiver<Vec<(u8, bool)>>,
+    taken: Receiver<Taken>,
     totals: Arc<Totals>,
     page: Arc<Page>,
     when_full: WhenFull,
@@ -107,9 +117,11 @@ impl Stage {
         let reports = Arc::new(Reports::new(|| {}));
         let threads = Threads::new(Arc::clone(&reports));
         let ((words, told), (see, seen)) = (unbounded(), unbounded());
+        let (take, taken) = unbounded();
         let puppet = Puppet {
             words: told,
             seen: see,
+            taken: take,
         };
         let worker: Worker = threads.spawn("puppet", puppet).unwrap();
         let destination = Arc::new(Destination {
@@ -125,6 +137,7 @@ impl Stage {
             destination,
             words,
             seen,
+            taken,
             totals: Arc::default(),
             page: Arc::new(Page::new()),
             when_full: limits.when_full,
@@ -318,6 +331,48 @@ fn what_an_ended_subscription_waits_for_goes_and_the_worker_is_told() {
 }
 
 #[test]
+fn what_was_taken_is_settled_in_any_order() {
+    let mut stage = Stage::new(6, QueueLimits::default());
+    stage.deliver(1, 0..2, 0);
+    assert_eq!(stage.has()[0], 0);
+    stage.tell(Word::Take);
+    stage.deliver(2, 2..9, 0);
+    stage.has();
+    stage.tell(Word::Take);
+    let mut taken: Vec<Taken> = (0..6)
+        .map(|_| stage.taken.recv_timeout(Duration::from_secs(10)).unwrap())
+        .collect();
+    let payloads: Vec<u8> = taken.iter().map(|taken| taken.item.payload[0]).collect();
+    assert_eq!(payloads, [0, 1, 2, 3, 4, 5]);
+    // The youngest first: its place stays taken until the elder ones are settled.
+    taken.pop().unwrap().settle(DELIVERED);
+    taken.pop().unwrap().settle(DELIVERED);
+    stage.settle(2);
+    assert_eq!((stage.feed.waiting(), stage.totals.delivered.get()), (7, 2));
+    assert!(stage.seen.try_recv().is_err());
+    let page = Arc::clone(&stage.page);
+    stage.feed.cancel(&page, 1);
+    let withdrawn: Vec<bool> = taken.iter().map(Taken::is_withdrawn).collect();
+    assert_eq!(withdrawn, [true, true, false, false]);
+    // What follows each other and fared the same is one report; what is forgotten is a drop.
+    let mut runs = Runs::default();
+    for one in taken.drain(..3) {
+        runs.settle(one, DELIVERED);
+    }
+    drop(runs);
+    let run = stage.reports.pop().unwrap();
+    assert_eq!((run.sequence, run.count), (0, 3));
+    for sequence in 0..3 {
+        stage.feed.outcome(sequence, run.outcome);
+    }
+    drop(taken);
+    stage.settle(1);
+    assert_eq!(stage.dropped(Reason::Other), 1);
+    assert_eq!(stage.has()[0], 6);
+    assert_eq!((stage.feed.waiting(), stage.totals.delivered.get()), (3, 5));
+}
+
+#[test]
 fn what_a_worker_leaves_or_panics_over_is_counted_and_it_goes_on() {
     let mut stage = Stage::new(5, QueueLimits::default());
     for word in [Word::Panic, Word::Return] {
@@ -377,8 +432,9 @@ fn threads_end_with_what_they_serve_or_with_the_engine() {
         "the thread has ended"
     );
     let (_, words) = unbounded();
-    let (seen, _) = unbounded();
-    let refused = stage.threads.spawn("late", Puppet { words, seen });
+    let ((seen, _), (taken, _)) = (unbounded(), unbounded());
+    let late = Puppet { words, seen, taken };
+    let refused = stage.threads.spawn("late", late);
     assert_eq!(refused.unwrap_err(), "the engine has shut down");
     let fresh = Stage::new(1, QueueLimits::default());
     drop(fresh.feed);

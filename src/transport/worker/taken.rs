@@ -1,0 +1,103 @@
+//! What a worker took out of a delivery, to settle it when it knows what became of it.
+#![cfg_attr(
+    not(feature = "kafka"),
+    allow(dead_code, reason = "what only brokers need, that confirm later")
+)]
+
+use std::sync::Arc;
+
+use super::thread::{Item, Line};
+use super::{Report, Reports};
+use crate::destination::Destination;
+use crate::stats::{Outcome, Reason};
+
+/// One item in a worker's own keeping. One that is forgotten counts as dropped.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) item: Item,
+    line: Arc<Line>,
+    reports: Arc<Reports>,
+    is_settled: bool,
+}
+
+impl Taken {
+    pub(super) fn new(item: Item, line: &Arc<Line>, reports: &Arc<Reports>) -> Self {
+        Self {
+            item,
+            line: Arc::clone(line),
+            reports: Arc::clone(reports),
+            is_settled: false,
+        }
+    }
+
+    /// Where it goes.
+    pub(crate) fn destination(&self) -> &Arc<Destination> {
+        &self.line.destination
+    }
+
+    /// Whether its subscription has ended.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.line.is_withdrawn(self.item.sequence)
+    }
+
+    /// Its destination does not do well, for this reason.
+    pub(crate) fn down(&self, error: &str) {
+        self.line.down(error);
+    }
+
+    /// Tells what became of it.
+    pub(crate) fn settle(mut self, outcome: Outcome) {
+        self.is_settled = true;
+        self.reports.push(self.report(outcome));
+    }
+
+    fn report(&self, outcome: Outcome) -> Report {
+        Report {
+            destination: self.line.destination.id,
+            sequence: self.item.sequence,
+            count: 1,
+            outcome,
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.reports
+                .push(self.report(Outcome::Dropped(Reason::Other, 0)));
+        }
+    }
+}
+
+/// Settles what was taken, and makes one report of what follows each other and fared the same.
+#[derive(Debug, Default)]
+pub(crate) struct Runs(Option<(Report, Arc<Reports>)>);
+
+impl Runs {
+    pub(crate) fn settle(&mut self, mut taken: Taken, outcome: Outcome) {
+        taken.is_settled = true;
+        if let Some((run, _)) = &mut self.0
+            && run.destination == taken.line.destination.id
+            && run.sequence + run.count == taken.item.sequence
+            && run.outcome == outcome
+        {
+            run.count += 1;
+            return;
+        }
+        self.flush();
+        self.0 = Some((taken.report(outcome), Arc::clone(&taken.reports)));
+    }
+
+    fn flush(&mut self) {
+        if let Some((run, reports)) = self.0.take() {
+            reports.push(run);
+        }
+    }
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
