@@ -25,7 +25,7 @@ pub(crate) use keyed::Keyed;
 pub(crate) use pool::{Job, Pool, submit};
 pub use queue::QueueLimits;
 #[cfg(feature = "kafka")]
-pub(crate) use taken::{Runs, Taken};
+pub(crate) use taken::{Runs, Taken, Watch};
 #[cfg(feature = "kafka")]
 pub(crate) use thread::Nudge;
 #[cfg(feature = "xmlrpc")]

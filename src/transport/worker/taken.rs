@@ -4,9 +4,10 @@
     allow(dead_code, reason = "what only brokers need, that confirm later")
 )]
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
 
-use super::thread::{Item, Line};
+use super::thread::{Item, Line, down};
 use super::{Report, Reports};
 use crate::destination::Destination;
 use crate::stats::{Outcome, Reason};
@@ -40,9 +41,13 @@ impl Taken {
         self.line.is_withdrawn(self.item.sequence)
     }
 
-    /// Its destination does not do well, for this reason.
-    pub(crate) fn down(&self, error: &str) {
-        self.line.down(error);
+    /// To tell how its destination does, also when nothing is under way.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch {
+            destination: Arc::downgrade(&self.line.destination),
+            now: self.line.now,
+            now_ms: self.line.now_ms,
+        }
     }
 
     /// Tells what became of it.
@@ -66,6 +71,42 @@ impl Drop for Taken {
         if !self.is_settled {
             self.reports
                 .push(self.report(Outcome::Dropped(Reason::Other, 0)));
+        }
+    }
+}
+
+/// A destination that a worker serves, and does not keep.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    destination: Weak<Destination>,
+    /// The same moment by both clocks.
+    now: Instant,
+    now_ms: u64,
+}
+
+impl Watch {
+    /// It does well. `false` if it is gone.
+    pub(crate) fn up(&self) -> bool {
+        let destination = self.destination.upgrade();
+        destination.is_some_and(|destination| {
+            destination.health.up();
+            true
+        })
+    }
+
+    /// It does not, for this reason. `false` if it is gone.
+    pub(crate) fn down(&self, error: &str) -> bool {
+        let destination = self.destination.upgrade();
+        destination.is_some_and(|destination| {
+            down(&destination, error, self.now, self.now_ms);
+            true
+        })
+    }
+
+    /// An error that does not say how it does.
+    pub(crate) fn note(&self, error: &str) {
+        if let Some(destination) = self.destination.upgrade() {
+            destination.health.note(error);
         }
     }
 }

@@ -63,19 +63,18 @@ pub(super) struct Line {
     pub(super) destination: Arc<Destination>,
     marks: Arc<Marks>,
     /// The same moment by both clocks.
-    now: Instant,
-    now_ms: u64,
+    pub(super) now: Instant,
+    pub(super) now_ms: u64,
+}
+
+/// A destination does not do well, for this reason. The moment by both clocks tells the time.
+pub(super) fn down(destination: &Destination, error: &str, now: Instant, now_ms: u64) {
+    let passed = u64::try_from(now.elapsed().as_millis()).unwrap_or(0);
+    destination.health.note(error);
+    destination.health.down_because(error, now_ms + passed);
 }
 
 impl Line {
-    /// The destination does not do well, for this reason.
-    pub(super) fn down(&self, error: &str) {
-        let passed = u64::try_from(self.now.elapsed().as_millis()).unwrap_or(0);
-        let health = &self.destination.health;
-        health.note(error);
-        health.down_because(error, self.now_ms + passed);
-    }
-
     pub(super) fn is_withdrawn(&self, sequence: u64) -> bool {
         self.marks.is_set(sequence)
     }
@@ -409,7 +408,8 @@ impl Delivery<'_> {
     /// They do not, for this reason.
     pub(crate) fn down(&self, error: &str) {
         for batch in &self.batches {
-            batch.line.down(error);
+            let line = &batch.line;
+            down(&line.destination, error, line.now, line.now_ms);
         }
     }
 
