@@ -89,7 +89,10 @@ impl Feed {
             parcel, not_after, ..
         } = waiting;
         let Parcel {
-            payload, ticket, ..
+            payload,
+            ticket,
+            origin,
+            ..
         } = parcel;
         let is_urgent = ticket.is_urgent();
         let sequence = self.oldest + self.handed.len() as u64;
@@ -98,6 +101,7 @@ impl Feed {
         self.handed.push_back(Some((ticket, payload.len())));
         Item {
             payload,
+            origin,
             not_after,
             is_urgent,
             sequence,
