@@ -130,7 +130,9 @@ impl Shared {
         };
         let reports = Arc::new(Reports::new(wake(&parker)));
         let answers = Arc::new(Inbox::new(wake(&parker)));
+        let origins = Arc::new(Origins::new(config.node.unwrap_or_else(NodeName::unique)));
         let settings = Settings {
+            origins: Arc::clone(&origins),
             unix_wait: config.unix_wait.min(FOREVER),
             unix_backlog: config.unix_backlog.max(1),
             group_hold: config.failover_hold,
@@ -142,7 +144,6 @@ impl Shared {
             // Each hasher of the standard library has keys of its own.
             seed: RandomState::new().hash_one(0),
         };
-        let origins = Arc::new(Origins::new(config.node.unwrap_or_else(NodeName::unique)));
         let routes = Routes::new(config.workers, Arc::clone(&reports));
         Self {
             clock,

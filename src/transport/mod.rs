@@ -9,6 +9,8 @@ mod datagram;
 mod flatstore;
 mod group;
 mod intakes;
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
 pub(crate) mod kernel;
 pub(crate) mod listen;
 pub mod manual;
@@ -41,6 +43,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
+use crate::origin::Origins;
 use flatstore::Files;
 use intakes::Intakes;
 use policy::Gate;
@@ -59,6 +62,8 @@ pub(crate) struct Transports {
     pub(crate) files: Arc<Files>,
     #[cfg(feature = "xmlrpc")]
     callers: Arc<xmlrpc::Callers>,
+    #[cfg(feature = "kafka")]
+    topics: Arc<kafka::Topics>,
     #[cfg(feature = "runtime")]
     pub(crate) runtime: Arc<runtime::Runtime>,
     lookups: Lookups,
@@ -68,6 +73,9 @@ pub(crate) struct Transports {
 /// What the transports were told at the start.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    /// Where events came from, for what is published.
+    #[allow(dead_code, reason = "for transports that are features")]
+    pub(crate) origins: Arc<Origins>,
     pub(crate) unix_wait: std::time::Duration,
     pub(crate) unix_backlog: usize,
     /// How long a group leaves a member alone that failed.
@@ -98,6 +106,8 @@ const SCHEMES: &[(&str, Parse)] = &[
     ("xmlrpc", xmlrpc::parse),
     #[cfg(all(feature = "xmlrpc", feature = "tls"))]
     ("xmlrpcs", xmlrpc::parse_tls),
+    #[cfg(feature = "kafka")]
+    ("kafka", kafka::parse),
     ("virtual", group::parse),
 ];
 
@@ -110,6 +120,7 @@ const ELSEWHERE: &[&str] = &[
     #[cfg(not(all(feature = "xmlrpc", feature = "tls")))]
     "xmlrpcs",
     "rabbitmq",
+    #[cfg(not(feature = "kafka"))]
     "kafka",
     "sqs",
     "routing",
@@ -131,6 +142,8 @@ impl Transports {
             files: Arc::new(Files::new(&settings, &gate, &threads, announce)),
             #[cfg(feature = "xmlrpc")]
             callers: Arc::new(xmlrpc::Callers::new(&settings, &gate, &threads, &lookups)),
+            #[cfg(feature = "kafka")]
+            topics: Arc::new(kafka::Topics::new(&settings, &gate, &threads, &lookups)),
             gate,
             settings,
             routes,

@@ -32,14 +32,25 @@ impl SocketError {
 
 /// The text as it may be shown: cut if long, and without what could be a password.
 fn without_secret(socket: &str) -> String {
+    let socket = without_options(socket);
     let shown: String = match (socket.split_once(':'), socket.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}:***@{host}"),
-        _ => socket.to_owned(),
+        _ => socket,
     };
     match shown.char_indices().nth(160) {
         Some((cut, _)) => format!("{}…", &shown[..cut]),
         None => shown,
     }
+}
+
+/// Without the options of Kafka's sockets: some are secrets, and one may be under a wrong name.
+fn without_options(socket: &str) -> String {
+    let shown = |word: &str| match word.split_once('?') {
+        Some((place, _)) if place.starts_with("kafka:") => format!("{place}?***"),
+        _ => word.to_owned(),
+    };
+    let words: Vec<String> = socket.split([' ', '\t']).map(shown).collect();
+    words.join(" ")
 }
 
 /// A socket string that was read, and not yet looked up.
@@ -279,6 +290,10 @@ mod tests {
     fn secrets_do_not_show_in_errors() {
         let error = SocketError::new("rabbitmq:user:p@ss@host/q", "no".to_owned());
         assert_eq!(error.to_string(), r#"socket "rabbitmq:***@host/q": no"#);
+        let group = "virtual:FAILOVER kafka:h/t?g.sasl.pasword=p@ss udp:h:1";
+        let error = SocketError::new(group, "no".to_owned());
+        let shown = r#"socket "virtual:FAILOVER kafka:h/t?*** udp:h:1": no"#;
+        assert_eq!(error.to_string(), shown);
     }
 
     #[test]

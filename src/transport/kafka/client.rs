@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, ProducerContext};
-use rdkafka::{ClientConfig, Message};
+use rdkafka::message::{DeliveryResult, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
+use super::properties;
 use super::state::Brokers;
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
@@ -112,6 +113,8 @@ impl std::fmt::Debug for Client {
 pub(super) enum Refused {
     /// There is no room: later there will be.
     Full,
+    /// It was too late for it.
+    Late,
     Error(RDKafkaErrorCode),
 }
 
@@ -148,23 +151,25 @@ impl Client {
         topic: &str,
         key: Option<&[u8]>,
         payload: &[u8],
+        headers: OwnedHeaders,
         number: usize,
     ) -> Result<(), Refused> {
-        let mut record = BaseRecord::with_opaque_to(topic, number).payload(payload);
+        let mut record = BaseRecord::with_opaque_to(topic, number)
+            .payload(payload)
+            .headers(headers);
         if let Some(key) = key {
             record = record.key(key);
         }
-        self.producer.send(record).map_err(|(error, _)| {
-            match error.rdkafka_error_code() {
+        self.producer
+            .send(record)
+            .map_err(|(error, _)| match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::QueueFull) => Refused::Full,
                 code => Refused::Error(code.unwrap_or(RDKafkaErrorCode::Unknown)),
-            }
-        })
+            })
     }
 
     /// What it has told since it was asked last.
     pub(super) fn news(&self, into: &mut News) {
-        use rdkafka::producer::Producer;
         let ear = self.producer.context();
         let mut news = ear.news.lock().expect("no panic under this lock");
         std::mem::swap(&mut *news, into);
@@ -187,9 +192,9 @@ impl Drop for Client {
 pub(in crate::transport) fn explain(error: &KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, description, name, value) => {
-            let said = match value.is_empty() {
-                true => description.clone(),
-                false => description.replace(value.as_str(), "***"),
+            let said = match properties::is_secret(name) && !value.is_empty() {
+                true => description.replace(value.as_str(), "***"),
+                false => description.clone(),
             };
             match said.contains(name.as_str()) {
                 true => said,

@@ -101,7 +101,9 @@ fn check_topic(topic: &str) -> Result<(), String> {
 /// The value with `%xx` read. The error does not show it: it may be a secret.
 fn decoded(name: &str, value: &str) -> Result<String, String> {
     let bad = || {
-        format!("the value of {name:?} has a '%' that is not followed by two hexadecimal digits; write %25 for it")
+        format!(
+            "the value of {name:?} has a '%' that is not followed by two hexadecimal digits; write %25 for it"
+        )
     };
     let mut bytes = Vec::with_capacity(value.len());
     let mut parts = value.split('%');
@@ -113,7 +115,8 @@ fn decoded(name: &str, value: &str) -> Result<String, String> {
         bytes.push(byte.ok_or_else(bad)?);
         bytes.extend(part[2..].bytes());
     }
-    let text = String::from_utf8(bytes).map_err(|_| format!("the value of {name:?} is not UTF-8"))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| format!("the value of {name:?} is not UTF-8"))?;
     match text.contains('\0') {
         true => Err(format!("the value of {name:?} holds a NUL")),
         false => Ok(text),
@@ -196,7 +199,10 @@ impl Text {
         }
         if self.when_full != when_full {
             let newest = self.when_full == WhenFull::DropNewest;
-            options.push(format!("when_full={}", ["oldest", "newest"][usize::from(newest)]));
+            options.push(format!(
+                "when_full={}",
+                ["oldest", "newest"][usize::from(newest)]
+            ));
         }
         let mark = if options.is_empty() { "" } else { "?" };
         let (servers, topic) = (self.servers(), &self.topic);
@@ -256,8 +262,14 @@ mod tests {
     #[test]
     fn sockets_are_printed_so_that_they_can_be_read_back() {
         for (written, normal) in [
-            ("127.0.0.1:43305/gt?g.linger.ms=0", "127.0.0.1:43305/gt?g.linger.ms=0"),
-            ("127.0.0.1:9092,10.0.0.2/opensips", "127.0.0.1:9092,10.0.0.2:9092/opensips"),
+            (
+                "127.0.0.1:43305/gt?g.linger.ms=0",
+                "127.0.0.1:43305/gt?g.linger.ms=0",
+            ),
+            (
+                "127.0.0.1:9092,10.0.0.2/opensips",
+                "127.0.0.1:9092,10.0.0.2:9092/opensips",
+            ),
             ("Kafka.Example/a.b_c-D", "kafka.example:9092/a.b_c-D"),
             ("[::1],[0::2]:7/t", "[::1]:9092,[::2]:7/t"),
             ("h/t?key=callid", "h:9092/t?key=callid"),
@@ -275,7 +287,10 @@ mod tests {
 
     #[test]
     fn secrets_are_told_apart_and_never_shown() {
-        let (one, two) = (name("h/t?g.sasl.password=hunter2"), name("h/t?g.sasl.password=other"));
+        let (one, two) = (
+            name("h/t?g.sasl.password=hunter2"),
+            name("h/t?g.sasl.password=other"),
+        );
         assert_eq!(&*one.printed, "kafka:h:9092/t?g.sasl.password=***");
         assert_eq!(one.printed, two.printed);
         assert_ne!(one.identity, two.identity);
@@ -283,7 +298,12 @@ mod tests {
         let text = parsed("h/t?g.sasl.password=hunter2&g.ssl.key.pem=hunter2").unwrap();
         let shown = format!("{one:?} {text:?} {}", text.client());
         assert!(!shown.contains("hunter2"), "{shown}");
-        assert_ne!(text.client(), parsed("h/t?g.sasl.password=x&g.ssl.key.pem=y").unwrap().client());
+        assert_ne!(
+            text.client(),
+            parsed("h/t?g.sasl.password=x&g.ssl.key.pem=y")
+                .unwrap()
+                .client()
+        );
     }
 
     #[test]

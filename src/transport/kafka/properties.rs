@@ -26,17 +26,29 @@ impl Scope {
 
 /// What only we may set, and why.
 const OURS: &[(&str, &str)] = &[
-    ("bootstrap.servers", "the brokers stand before the '/', where the policy sees them"),
-    ("metadata.broker.list", "the brokers stand before the '/', where the policy sees them"),
+    (
+        "bootstrap.servers",
+        "the brokers stand before the '/', where the policy sees them",
+    ),
+    (
+        "metadata.broker.list",
+        "the brokers stand before the '/', where the policy sees them",
+    ),
     ("plugin.library.paths", "it loads code"),
     ("ssl.engine.location", "it loads code"),
     ("ssl.engine.id", "it loads code"),
     ("ssl.providers", "it loads code"),
     ("sasl.kerberos.kinit.cmd", "it runs a command"),
     ("transactional.id", "events are no transactions"),
-    ("enable.gapless.guarantee", "an event that grows too old leaves a gap"),
+    (
+        "enable.gapless.guarantee",
+        "an event that grows too old leaves a gap",
+    ),
     ("delivery.report.only.error", "each event has an outcome"),
-    ("statistics.interval.ms", "the state of the brokers is read from them"),
+    (
+        "statistics.interval.ms",
+        "the state of the brokers is read from them",
+    ),
     ("debug", "it would flood the log"),
     ("log_level", "[log] says what is logged"),
     ("log.queue", "[log] says what is logged"),
@@ -46,9 +58,18 @@ const OURS: &[(&str, &str)] = &[
 /// Properties that hold secrets: what librdkafka marks so, and what is called so.
 pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["pass", "pwd", "secret", "token", ".pem", "sasl.username", "private", "oauthbearer.config"]
-        .iter()
-        .any(|part| name.contains(part))
+    [
+        "pass",
+        "pwd",
+        "secret",
+        "token",
+        ".pem",
+        "sasl.username",
+        "private",
+        "oauthbearer.config",
+    ]
+    .iter()
+    .any(|part| name.contains(part))
         || matches!(&*name, "sasl.jaas.config" | "ssl.key.location")
 }
 
@@ -63,7 +84,9 @@ pub(super) fn check(scope: Scope, name: &str, value: &str) -> Result<(), String>
         return Err(format!("{shown} cannot be set: {why}"));
     }
     if name.starts_with("test.") {
-        return Err(format!("{shown} cannot be set: it puts mocks in the place of brokers"));
+        return Err(format!(
+            "{shown} cannot be set: it puts mocks in the place of brokers"
+        ));
     }
     let bounds = matches!(
         name,
@@ -73,7 +96,9 @@ pub(super) fn check(scope: Scope, name: &str, value: &str) -> Result<(), String>
             | "delivery.timeout.ms"
     );
     if bounds && value == "0" {
-        return Err(format!("{shown}=0 cannot be set: nothing waits without a bound"));
+        return Err(format!(
+            "{shown}=0 cannot be set: nothing waits without a bound"
+        ));
     }
     Ok(())
 }

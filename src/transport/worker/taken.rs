@@ -85,22 +85,28 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// It does well. `false` if it is gone.
-    pub(crate) fn up(&self) -> bool {
-        let destination = self.destination.upgrade();
-        destination.is_some_and(|destination| {
-            destination.health.up();
-            true
-        })
+    /// Whether it is that one: another may have its number by now.
+    pub(crate) fn is_of(&self, destination: &Arc<Destination>) -> bool {
+        std::ptr::eq(self.destination.as_ptr(), Arc::as_ptr(destination))
     }
 
-    /// It does not, for this reason. `false` if it is gone.
-    pub(crate) fn down(&self, error: &str) -> bool {
-        let destination = self.destination.upgrade();
-        destination.is_some_and(|destination| {
+    /// Whether it is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.destination.strong_count() == 0
+    }
+
+    /// It does well.
+    pub(crate) fn up(&self) {
+        if let Some(destination) = self.destination.upgrade() {
+            destination.health.up();
+        }
+    }
+
+    /// It does not, for this reason.
+    pub(crate) fn down(&self, error: &str) {
+        if let Some(destination) = self.destination.upgrade() {
             down(&destination, error, self.now, self.now_ms);
-            true
-        })
+        }
     }
 
     /// An error that does not say how it does.

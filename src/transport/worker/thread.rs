@@ -208,14 +208,14 @@ impl Threads {
 
     /// Starts a thread for a destination.
     pub(crate) fn spawn(&self, name: &str, work: impl Work + 'static) -> Result<Worker, String> {
-        self.spawn_with(name, |_| work)
+        self.spawn_with(name, |_| Ok(work))
     }
 
     /// The same for work that others may nudge.
     pub(crate) fn spawn_with<W: Work + 'static>(
         &self,
         name: &str,
-        make: impl FnOnce(Nudge) -> W,
+        make: impl FnOnce(Nudge) -> Result<W, String>,
     ) -> Result<Worker, String> {
         let running = self.running.lock().expect("no panic under this lock");
         let Some(running) = &*running else {
@@ -229,7 +229,7 @@ impl Threads {
         let (jobs, mailbox) = bounded(WORKER_BATCHES);
         let (nudges, nudged) = bounded(1);
         let nudge = Nudge(nudges);
-        let work = make(nudge.clone());
+        let work = make(nudge.clone())?;
         let mailbox = Mailbox {
             jobs: mailbox,
             nudged,
