@@ -50,12 +50,6 @@ impl Taken {
         }
     }
 
-    /// Tells what became of it.
-    pub(crate) fn settle(mut self, outcome: Outcome) {
-        self.is_settled = true;
-        self.reports.push(self.report(outcome));
-    }
-
     fn report(&self, outcome: Outcome) -> Report {
         Report {
             destination: self.line.destination.id,
