@@ -79,6 +79,8 @@ pub const SLOW_DESTINATIONS: usize = 512;
 pub const WORKER_BATCHES: usize = 64;
 /// Longest name lookup.
 pub const RESOLVE_TIME: Duration = Duration::from_secs(2);
+/// How long a client may take to say goodbye to a server that nobody needs any more.
+pub const FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// Longest answer of a `tcp:` receiver (OpenSIPS takes up to 8,192 bytes).
 pub const REPLY_BYTES: usize = 64 * 1024;
 /// Most members of a `virtual:` group.

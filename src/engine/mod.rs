@@ -107,6 +107,8 @@ impl Engine {
         // The reactor has settled what the workers still have: they need no more time than that.
         shared.transports.routes.stop(until);
         shared.transports.threads.stop(until);
+        #[cfg(feature = "runtime")]
+        shared.transports.runtime.stop(until);
     }
 }
 

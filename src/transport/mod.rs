@@ -15,6 +15,8 @@ pub mod manual;
 mod policy;
 mod resolve;
 pub(crate) mod route;
+#[cfg(feature = "runtime")]
+mod runtime;
 mod socket;
 mod tcp;
 pub(crate) mod throttle;
@@ -57,6 +59,8 @@ pub(crate) struct Transports {
     pub(crate) files: Arc<Files>,
     #[cfg(feature = "xmlrpc")]
     callers: Arc<xmlrpc::Callers>,
+    #[cfg(feature = "runtime")]
+    pub(crate) runtime: Arc<runtime::Runtime>,
     lookups: Lookups,
     intakes: Intakes,
 }
@@ -131,6 +135,8 @@ impl Transports {
             settings,
             routes,
             threads,
+            #[cfg(feature = "runtime")]
+            runtime: Arc::default(),
             lookups,
             intakes: Intakes::default(),
         }
