@@ -37,10 +37,14 @@ pub enum Reason {
     Unanswered,
     /// No member of the group could take it: each failed, or is left alone after it did.
     NoTarget,
+    /// The broker has no queue for it.
+    Unroutable,
     /// No way there (ENOENT, ENETUNREACH, EHOSTUNREACH, ENETDOWN, ETIMEDOUT, no such host).
     Unreachable,
     /// The destination policy forbids the address or file.
     Policy,
+    /// Too many handlers, each raising an event that the next one handles, led to it.
+    Nested,
     /// The subscription ended, or the event grew too old, before it could be sent.
     Expired,
     /// The engine was shutting down.
@@ -51,7 +55,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order they are listed.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::LaneFull,
         Self::TooBig,
         Self::WouldBlockTimeout,
@@ -60,8 +64,10 @@ impl Reason {
         Self::Rejected,
         Self::Unanswered,
         Self::NoTarget,
+        Self::Unroutable,
         Self::Unreachable,
         Self::Policy,
+        Self::Nested,
         Self::Expired,
         Self::Shutdown,
         Self::Other,
@@ -78,8 +84,10 @@ impl Reason {
             Self::Rejected => "rejected",
             Self::Unanswered => "unanswered",
             Self::NoTarget => "no_target",
+            Self::Unroutable => "unroutable",
             Self::Unreachable => "unreachable",
             Self::Policy => "policy",
+            Self::Nested => "nested",
             Self::Expired => "expired",
             Self::Shutdown => "shutdown",
             Self::Other => "other",

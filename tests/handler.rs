@@ -14,6 +14,7 @@ use bellwire::Config;
 use bellwire::Engine;
 use bellwire::Event;
 use bellwire::Expire;
+use bellwire::Occurrence;
 use bellwire::Raised;
 use bellwire::Reason;
 use bellwire::Value;
@@ -253,15 +254,15 @@ fn a_handler_may_raise() {
     let handler = move |event: &bellwire::Occurrence| {
         let n = number(event.payload());
         raise(&y, n);
-        if n < 100 {
+        if n < 50 {
             raise(&again, n + 1);
         }
     };
     engine.on("E_X", handler).unwrap();
     raise(&x, 0);
-    eventually("the chain", || logged(&log).len() == 101);
-    assert_eq!(logged(&log), Vec::from_iter(0..101));
-    assert_eq!(settled(&engine).delivered, 202);
+    eventually("the chain", || logged(&log).len() == 51);
+    assert_eq!(logged(&log), Vec::from_iter(0..51));
+    assert_eq!(settled(&engine).delivered, 102);
 }
 
 #[test]
@@ -385,4 +386,35 @@ fn at_the_deadline_a_stuck_handler_is_left_behind() {
     // The worker ends, and with it the handler: nothing else ran.
     let ran = Vec::from_iter(gate.entered.iter());
     assert_eq!(ran, [0; 0], "what was counted as dropped must not run");
+}
+
+/// A handler that raises the event it handles would go on for ever.
+#[test]
+fn handlers_that_raise_their_own_event_end_a_hundred_deep() {
+    let (engine, event) = engine_with("E_X", Config::default());
+    let again = event.clone();
+    let handler = move |occurrence: &Occurrence| {
+        let Some(Value::Int(n)) = occurrence.param("n") else {
+            panic!("{occurrence:?}");
+        };
+        let n = n + 1;
+        again.raise(|p| {
+            p.int("n", n);
+        });
+    };
+    engine.on("E_X", handler).unwrap();
+    for round in 1..=3 {
+        event.raise(|p| {
+            p.int("n", 0);
+        });
+        let ended = || engine.stats().dropped_before.of(Reason::Nested) == round;
+        support::eventually("the last to be refused", ended);
+        let stats = engine.stats();
+        assert_eq!(
+            stats.raised,
+            round * 102,
+            "one, a hundred by handlers, and one too many"
+        );
+        assert!(stats.in_flight == 0 || stats.in_flight == 1);
+    }
 }

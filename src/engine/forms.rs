@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::shared::Raise;
 use crate::destination::Format;
+use crate::origin::Origin;
 use crate::wire::request::{self, Form};
 use crate::wire::{parse, text};
 
@@ -32,6 +33,11 @@ impl<'a> Forms<'a> {
     /// The event as it was raised.
     pub(super) fn raised(&self, item: usize) -> &'a Bytes {
         &self.batch[item].payload
+    }
+
+    /// Where it came from.
+    pub(super) fn origin(&self, item: usize) -> Origin {
+        self.batch[item].origin
     }
 
     /// The event in that format.

@@ -12,6 +12,7 @@ use super::forms;
 use super::outlets::Outlets;
 use crate::destination::{Context, Parcel, Strategy};
 use crate::limits::GROUP_MEMBERS;
+use crate::origin::Origin;
 use crate::registry::{Group, Member, Target};
 use crate::stats::{Outcome, Page, Reason, Returned, Returns, Ticket, tell};
 use crate::transport::udp::Udp;
@@ -32,6 +33,7 @@ struct Pending {
     ticket: Ticket,
     /// As it was raised: the next member may want another form.
     payload: Bytes,
+    origin: Origin,
     /// The members that had it, a bit each.
     tried: u32,
     /// Of those, how many have no outcome yet.
@@ -55,7 +57,7 @@ impl Groups {
         &mut self,
         group: &Arc<Group>,
         ticket: Ticket,
-        payload: &Bytes,
+        (payload, origin): (&Bytes, Origin),
         shape: impl Fn(&Member) -> Bytes,
         senders: &mut Senders<'_>,
         cx: &Context<'_>,
@@ -74,6 +76,7 @@ impl Groups {
             group: Arc::clone(group),
             ticket,
             payload: payload.clone(),
+            origin,
             tried: 0,
             left: chosen.len(),
             delivered: false,
@@ -182,6 +185,7 @@ impl Pending {
                 .ticket
                 .for_member(number, place as u8, is_urgent, returns),
             manner: member.manner,
+            origin: self.origin,
         }
     }
 }

@@ -32,6 +32,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::event::EventName;
+use crate::origin::{Origin, Origins};
 use crate::registry::{Change, Changed, EventCell, Expire, Subscription, Target};
 use crate::stats::Stats;
 use crate::transport::route::Occurrence;
@@ -286,11 +287,16 @@ impl Handle {
     ) -> Result<(), SubscribeError> {
         let refuse = |problem| SocketError::new(&format!("route:{name}"), problem);
         let route = EventName::new(name).map_err(|error| refuse(error.to_string()))?;
-        let defined = self
-            .shared
-            .transports
-            .routes
-            .define(route, Arc::new(handler));
+        let shared = Arc::downgrade(&self.shared);
+        let handle = move |occurrence: &Occurrence| match shared.upgrade() {
+            Some(shared) => {
+                let origin = occurrence.origin().deeper();
+                raise::raise_from(&shared, origin, || handler(occurrence));
+            }
+            None => handler(occurrence),
+        };
+        let routes = &self.shared.transports.routes;
+        let defined = routes.define(route, Arc::new(handle));
         defined.map_err(|problem| refuse(problem).into())
     }
 
@@ -380,6 +386,18 @@ impl Handle {
     /// They are closed.
     pub(crate) fn take_in_no_more(&self, sockets: &[String]) {
         self.shared.transports.take_in_no_more(sockets);
+    }
+
+    /// Has all that this thread raises within `act` come from there.
+    #[allow(dead_code, reason = "for transports that are features")]
+    pub(crate) fn raise_from<R>(&self, origin: Origin, act: impl FnOnce() -> R) -> R {
+        raise::raise_from(&self.shared, origin, act)
+    }
+
+    /// What is known of where events come from.
+    #[allow(dead_code, reason = "for transports that are features")]
+    pub(crate) fn origins(&self) -> &Arc<Origins> {
+        &self.shared.origins
     }
 
     /// Whether this thread's lane takes another event: for sources that can wait.

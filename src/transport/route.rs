@@ -17,6 +17,7 @@ use super::socket::{Parsed, Place};
 use super::worker::{Job, Pool, Reports, submit};
 use crate::destination::{Context, Destination, Endpoint, Format, Outlet, Parcel};
 use crate::event::{EventName, Notification, Value};
+use crate::origin::Origin;
 use crate::stats::{Outcome, Page, Reason, Ticket};
 use crate::wire::parse;
 
@@ -25,14 +26,16 @@ use crate::wire::parse;
 pub struct Occurrence {
     payload: Bytes,
     notification: Notification<'static>,
+    origin: Origin,
 }
 
 impl Occurrence {
-    fn new(payload: Bytes) -> Option<Self> {
+    fn new(payload: Bytes, origin: Origin) -> Option<Self> {
         let notification = parse::jsonrpc(&payload).ok()?.into_owned();
         Some(Self {
             payload,
             notification,
+            origin,
         })
     }
 
@@ -58,6 +61,11 @@ impl Occurrence {
     /// Name and parameters.
     pub fn notification(&self) -> &Notification<'_> {
         &self.notification
+    }
+
+    /// Where it came from.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// The JSON-RPC notification that other subscribers receive.
@@ -206,14 +214,17 @@ struct RouteOutlet {
 impl Outlet for RouteOutlet {
     fn deliver(&mut self, parcel: Parcel, _: &Context<'_>) {
         let Parcel {
-            payload, ticket, ..
+            payload,
+            ticket,
+            origin,
+            ..
         } = parcel;
         let Some(route) = &self.route else {
             ticket.dropped(Reason::Shutdown);
             return;
         };
         let handler = Arc::clone(&route.handler);
-        let run = move || match Occurrence::new(payload) {
+        let run = move || match Occurrence::new(payload, origin) {
             Some(occurrence) => {
                 handler(&occurrence);
                 Outcome::Delivered

@@ -119,6 +119,7 @@ pub(super) fn check(settings: &Settings, source: &Source) -> Result<(), Failure>
 /// An engine that knows the events, and nobody listens.
 fn start_engine(settings: &Settings) -> Result<Engine, Failure> {
     let mut config = Config::default();
+    config.node = settings.node.as_ref().map(|node| node.0.clone());
     settings.limits.apply(&mut config);
     config.tcp = (&settings.tcp).into();
     config.queue = (&settings.queue).into();

@@ -196,6 +196,7 @@ fn later(old: &Settings, new: &Settings) -> Vec<&'static str> {
             tables.push(table);
         }
     };
+    note(old.node != new.node, "node");
     note(old.mi.http != new.mi.http, "[mi.http]");
     note(old.mi.fifo != new.mi.fifo, "[mi.fifo]");
     note(old.mi.datagram != new.mi.datagram, "[mi.datagram]");

@@ -11,6 +11,7 @@ use super::{Report, Reports};
 use crate::destination::{
     Context, Destination, Endpoint, Health, HealthNow, Manner, Outlet, Parcel, WhenFull,
 };
+use crate::origin::Origin;
 use crate::os::{Datagrams, Os, Stream, Upkeep};
 use crate::stats::{Outcome, Page, Reason, Ticket, Totals};
 use crate::testing::wait_for;
@@ -153,6 +154,7 @@ impl Stage {
                     when_full: self.when_full,
                     ..Manner::default()
                 },
+                origin: Origin::default(),
             };
             self.feed.deliver(parcel, &cx);
         }

@@ -18,6 +18,7 @@ use crossbeam::channel::{
 use super::{Report, Reports};
 use crate::destination::{Context, Destination};
 use crate::limits::{SLOW_DESTINATIONS, WORKER_BATCHES};
+use crate::origin::Origin;
 use crate::stats::{Outcome, Reason};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicU64;
@@ -41,6 +42,8 @@ pub(crate) trait Work: Send {
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) payload: Bytes,
+    #[allow(dead_code, reason = "for transports that are features")]
+    pub(crate) origin: Origin,
     /// When it will have waited too long.
     pub(crate) not_after: Instant,
     /// Whether somebody else would take it: better to fail at once than to try again.

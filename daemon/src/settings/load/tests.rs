@@ -45,6 +45,7 @@ fn the_example_file_spells_out_the_defaults() {
 #[test]
 fn what_is_printed_reads_back_the_same() {
     let text = r#"
+        node = "edge-1"
         mi.http = { listen = "off" }
         mi.fifo = { path = "/run/x/mi.fifo", mode = "0660", reply_dir = "/tmp" }
         ingest.listen = []
@@ -61,6 +62,7 @@ fn what_is_printed_reads_back_the_same() {
         expire = 60
     "#;
     let settings = parse(text).unwrap();
+    assert_eq!(settings.node.as_ref().unwrap().0.as_str(), "edge-1");
     assert_eq!(settings.mi.http.listen, HttpListen(None));
     assert_eq!(settings.mi.fifo.mode.0, 0o660);
     assert_eq!(settings.mi.datagram.listen[1], Listen::Unix("a b".into()));
@@ -102,7 +104,7 @@ fn an_unknown_key_names_its_line_and_the_likeliest_one() {
             2,
             "ingest: unknown key `liste`; did you mean `listen`?",
         ),
-        ("\"a`b\" = 1", 1, "unknown key `a`b` (known here: mi, "),
+        ("\"a`b\" = 1", 1, "unknown key `a`b` (known here: node, "),
     ];
     for (text, line, words) in cases {
         let (found_line, found) = problem(text);
@@ -111,7 +113,7 @@ fn an_unknown_key_names_its_line_and_the_likeliest_one() {
     }
     let (_, found) = problem("zzz = 1");
     assert!(
-        found.contains("(known here: mi, ingest") && !found.contains("did you mean"),
+        found.contains("(known here: node, mi, ingest") && !found.contains("did you mean"),
         "{found}"
     );
 }
@@ -119,6 +121,7 @@ fn an_unknown_key_names_its_line_and_the_likeliest_one() {
 #[test]
 fn a_wrong_value_names_its_line_and_what_would_be_right() {
     let cases = [
+        ("node = \"a,b\"", 1, "A-Z a-z 0-9 _ . - :"),
         (
             "[mi.http]\nlisten = \"127.0.0.1\"",
             2,
