@@ -13,6 +13,8 @@ pub(crate) mod kernel;
 pub(crate) mod listen;
 pub mod manual;
 mod policy;
+#[cfg(feature = "rabbitmq")]
+pub(crate) mod rabbitmq;
 mod resolve;
 pub(crate) mod route;
 #[cfg(feature = "runtime")]
@@ -29,6 +31,8 @@ mod xmlrpc;
 pub(crate) use flatstore::Announce;
 pub use flatstore::{Flatstore, RotateError};
 pub use policy::Policy;
+#[cfg(feature = "rabbitmq")]
+pub use rabbitmq::Rabbitmq;
 pub use route::Occurrence;
 pub(crate) use socket::Parsed;
 pub use socket::SocketError;
@@ -41,6 +45,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
+use crate::origin::Origins;
 use flatstore::Files;
 use intakes::Intakes;
 use policy::Gate;
@@ -59,6 +64,8 @@ pub(crate) struct Transports {
     pub(crate) files: Arc<Files>,
     #[cfg(feature = "xmlrpc")]
     callers: Arc<xmlrpc::Callers>,
+    #[cfg(feature = "rabbitmq")]
+    brokers: Arc<rabbitmq::Brokers>,
     #[cfg(feature = "runtime")]
     pub(crate) runtime: Arc<runtime::Runtime>,
     lookups: Lookups,
@@ -78,6 +85,11 @@ pub(crate) struct Settings {
     pub(crate) flatstore: Flatstore,
     #[cfg(feature = "xmlrpc")]
     pub(crate) xmlrpc: Arc<Xmlrpc>,
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) rabbitmq: Rabbitmq,
+    /// What is known of where events come from.
+    #[allow(dead_code, reason = "for transports that are features")]
+    pub(crate) origins: Arc<Origins>,
     /// Of the random pauses between attempts.
     pub(crate) seed: u64,
 }
@@ -98,6 +110,10 @@ const SCHEMES: &[(&str, Parse)] = &[
     ("xmlrpc", xmlrpc::parse),
     #[cfg(all(feature = "xmlrpc", feature = "tls"))]
     ("xmlrpcs", xmlrpc::parse_tls),
+    #[cfg(feature = "rabbitmq")]
+    ("rabbitmq", rabbitmq::parse),
+    #[cfg(all(feature = "rabbitmq", feature = "tls"))]
+    ("rabbitmqs", rabbitmq::parse_tls),
     ("virtual", group::parse),
 ];
 
@@ -109,7 +125,10 @@ const ELSEWHERE: &[&str] = &[
     "xmlrpc",
     #[cfg(not(all(feature = "xmlrpc", feature = "tls")))]
     "xmlrpcs",
+    #[cfg(not(feature = "rabbitmq"))]
     "rabbitmq",
+    #[cfg(not(all(feature = "rabbitmq", feature = "tls")))]
+    "rabbitmqs",
     "kafka",
     "sqs",
     "routing",
@@ -127,16 +146,22 @@ impl Transports {
         let gate = Arc::new(Gate::new(policy));
         let threads = Arc::new(Threads::new(Arc::clone(reports)));
         let lookups = Lookups::default();
+        #[cfg(feature = "runtime")]
+        let runtime = Arc::default();
         Self {
             files: Arc::new(Files::new(&settings, &gate, &threads, announce)),
             #[cfg(feature = "xmlrpc")]
             callers: Arc::new(xmlrpc::Callers::new(&settings, &gate, &threads, &lookups)),
+            #[cfg(feature = "rabbitmq")]
+            brokers: Arc::new(rabbitmq::Brokers::new(
+                &settings, &gate, &lookups, &runtime, reports,
+            )),
             gate,
             settings,
             routes,
             threads,
             #[cfg(feature = "runtime")]
-            runtime: Arc::default(),
+            runtime,
             lookups,
             intakes: Intakes::default(),
         }

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `pool` | a few threads that share what in-process handlers do |
 //! | `thread` | a thread of its own for each slow destination |
-//! | `feed` | the reactor's end of such a thread: an outlet |
+//! | `task` | a task on the shared runtime for each destination whose client is async |
+//! | `way` | how both are reached |
+//! | `feed` | the reactor's end of it: an outlet |
 //! | `keyed` | what is open, by key: those who ask for the same share it |
 //! | `queue` | what waits there: bounded in number, bytes and age |
 //!
@@ -16,15 +18,22 @@ mod feed;
 mod keyed;
 mod pool;
 mod queue;
+#[cfg(feature = "runtime")]
+mod task;
 mod thread;
+mod way;
 
 pub(crate) use feed::{Closed, Feed};
 pub(crate) use keyed::Keyed;
 pub(crate) use pool::{Job, Pool, submit};
 pub use queue::QueueLimits;
+#[cfg(feature = "runtime")]
+#[allow(unused_imports, reason = "each client uses a part of it")]
+pub(crate) use task::{Arrivals, Condition, Held, arrivals};
 #[cfg(feature = "xmlrpc")]
 pub(crate) use thread::Pause;
-pub(crate) use thread::{Delivery, Threads, Work, Worker};
+pub(crate) use thread::{Delivery, Threads, Work};
+pub(crate) use way::Worker;
 
 use crate::stats::Outcome;
 use crate::sync::SegQueue;

@@ -11,10 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam::channel::{
-    Receiver, RecvTimeoutError, Sender, TrySendError, after, bounded, never, select,
-};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, after, bounded, never, select};
 
+use super::way::Worker;
 use super::{Report, Reports};
 use crate::destination::{Context, Destination};
 use crate::limits::{SLOW_DESTINATIONS, WORKER_BATCHES};
@@ -54,12 +53,12 @@ pub(crate) struct Item {
 /// Items of one destination, in order.
 #[derive(Debug)]
 pub(super) struct Batch {
-    destination: Arc<Destination>,
-    items: VecDeque<Item>,
-    marks: Arc<Marks>,
+    pub(super) destination: Arc<Destination>,
+    pub(super) items: VecDeque<Item>,
+    pub(super) marks: Arc<Marks>,
     /// The same moment by both clocks.
-    now: Instant,
-    now_ms: u64,
+    pub(super) now: Instant,
+    pub(super) now_ms: u64,
 }
 
 impl Batch {
@@ -107,27 +106,9 @@ impl Marks {
         }
     }
 
-    fn is_set(&self, sequence: u64) -> bool {
+    pub(super) fn is_set(&self, sequence: u64) -> bool {
         let (word, bit) = Self::place(sequence);
         self.0[word].load(Relaxed) & bit != 0
-    }
-}
-
-/// The way to a worker thread, which ends when the last of these is gone.
-#[derive(Clone, Debug)]
-pub(crate) struct Worker {
-    pub(super) jobs: Sender<Batch>,
-    nudges: Sender<()>,
-}
-
-impl Worker {
-    /// Has the thread look around.
-    pub(crate) fn nudge(&self) {
-        match self.nudges.try_send(()) {
-            // One that is on its way is enough.
-            Ok(()) | Err(TrySendError::Full(())) => {}
-            Err(TrySendError::Disconnected(())) => tracing::debug!("the worker has stopped"),
-        }
     }
 }
 
@@ -196,7 +177,7 @@ impl Threads {
             .name(name.to_owned())
             .spawn(run)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
-        Ok(Worker { jobs, nudges })
+        Ok(Worker::thread(jobs, nudges))
     }
 
     /// Ends the threads. One that is still busy at the deadline is left behind.
