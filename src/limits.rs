@@ -79,6 +79,10 @@ pub const SLOW_DESTINATIONS: usize = 512;
 pub const WORKER_BATCHES: usize = 64;
 /// Longest name lookup.
 pub const RESOLVE_TIME: Duration = Duration::from_secs(2);
+/// Brokers that one engine is connected to: each connection has a thread.
+pub const BROKERS: usize = 128;
+/// Sockets at brokers: each has a channel.
+pub const BROKER_SOCKETS: usize = 1024;
 /// How long a client may take to say goodbye to a server that nobody needs any more.
 pub const FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// Longest answer of a `tcp:` receiver (OpenSIPS takes up to 8,192 bytes).

@@ -132,7 +132,6 @@ impl Shared {
         let answers = Arc::new(Inbox::new(wake(&parker)));
         let origins = Arc::new(Origins::new(config.node.unwrap_or_else(NodeName::unique)));
         let settings = Settings {
-            origins: Arc::clone(&origins),
             unix_wait: config.unix_wait.min(FOREVER),
             unix_backlog: config.unix_backlog.max(1),
             group_hold: config.failover_hold,
@@ -141,6 +140,9 @@ impl Shared {
             flatstore: config.flatstore,
             #[cfg(feature = "xmlrpc")]
             xmlrpc: Arc::new(config.xmlrpc),
+            #[cfg(feature = "rabbitmq")]
+            rabbitmq: config.rabbitmq,
+            origins: Arc::clone(&origins),
             // Each hasher of the standard library has keys of its own.
             seed: RandomState::new().hash_one(0),
         };

@@ -15,6 +15,8 @@ pub(crate) mod kernel;
 pub(crate) mod listen;
 pub mod manual;
 mod policy;
+#[cfg(feature = "rabbitmq")]
+pub(crate) mod rabbitmq;
 mod resolve;
 pub(crate) mod route;
 #[cfg(feature = "runtime")]
@@ -31,6 +33,8 @@ mod xmlrpc;
 pub(crate) use flatstore::Announce;
 pub use flatstore::{Flatstore, RotateError};
 pub use policy::Policy;
+#[cfg(feature = "rabbitmq")]
+pub use rabbitmq::Rabbitmq;
 pub use route::Occurrence;
 pub(crate) use socket::Parsed;
 pub use socket::SocketError;
@@ -64,6 +68,8 @@ pub(crate) struct Transports {
     callers: Arc<xmlrpc::Callers>,
     #[cfg(feature = "kafka")]
     topics: Arc<kafka::Topics>,
+    #[cfg(feature = "rabbitmq")]
+    brokers: Arc<rabbitmq::Brokers>,
     #[cfg(feature = "runtime")]
     pub(crate) runtime: Arc<runtime::Runtime>,
     lookups: Lookups,
@@ -73,9 +79,6 @@ pub(crate) struct Transports {
 /// What the transports were told at the start.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Where events came from, for what is published.
-    #[allow(dead_code, reason = "for transports that are features")]
-    pub(crate) origins: Arc<Origins>,
     pub(crate) unix_wait: std::time::Duration,
     pub(crate) unix_backlog: usize,
     /// How long a group leaves a member alone that failed.
@@ -86,6 +89,11 @@ pub(crate) struct Settings {
     pub(crate) flatstore: Flatstore,
     #[cfg(feature = "xmlrpc")]
     pub(crate) xmlrpc: Arc<Xmlrpc>,
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) rabbitmq: Rabbitmq,
+    /// What is known of where events come from.
+    #[allow(dead_code, reason = "for transports that are features")]
+    pub(crate) origins: Arc<Origins>,
     /// Of the random pauses between attempts.
     pub(crate) seed: u64,
 }
@@ -106,6 +114,10 @@ const SCHEMES: &[(&str, Parse)] = &[
     ("xmlrpc", xmlrpc::parse),
     #[cfg(all(feature = "xmlrpc", feature = "tls"))]
     ("xmlrpcs", xmlrpc::parse_tls),
+    #[cfg(feature = "rabbitmq")]
+    ("rabbitmq", rabbitmq::parse),
+    #[cfg(all(feature = "rabbitmq", feature = "tls"))]
+    ("rabbitmqs", rabbitmq::parse_tls),
     #[cfg(feature = "kafka")]
     ("kafka", kafka::parse),
     ("virtual", group::parse),
@@ -119,7 +131,10 @@ const ELSEWHERE: &[&str] = &[
     "xmlrpc",
     #[cfg(not(all(feature = "xmlrpc", feature = "tls")))]
     "xmlrpcs",
+    #[cfg(not(feature = "rabbitmq"))]
     "rabbitmq",
+    #[cfg(not(all(feature = "rabbitmq", feature = "tls")))]
+    "rabbitmqs",
     #[cfg(not(feature = "kafka"))]
     "kafka",
     "sqs",
@@ -138,18 +153,24 @@ impl Transports {
         let gate = Arc::new(Gate::new(policy));
         let threads = Arc::new(Threads::new(Arc::clone(reports)));
         let lookups = Lookups::default();
+        #[cfg(feature = "runtime")]
+        let runtime = Arc::default();
         Self {
             files: Arc::new(Files::new(&settings, &gate, &threads, announce)),
             #[cfg(feature = "xmlrpc")]
             callers: Arc::new(xmlrpc::Callers::new(&settings, &gate, &threads, &lookups)),
             #[cfg(feature = "kafka")]
             topics: Arc::new(kafka::Topics::new(&settings, &gate, &threads, &lookups)),
+            #[cfg(feature = "rabbitmq")]
+            brokers: Arc::new(rabbitmq::Brokers::new(
+                &settings, &gate, &lookups, &runtime, reports,
+            )),
             gate,
             settings,
             routes,
             threads,
             #[cfg(feature = "runtime")]
-            runtime: Arc::default(),
+            runtime,
             lookups,
             intakes: Intakes::default(),
         }

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use crate::transport::worker::Taken;
+use crate::transport::worker::Held;
 
 /// One record.
 #[derive(Debug)]
 pub(super) struct Flight {
     /// `None` if it was settled already: nobody waits for its report.
-    taken: Option<Taken>,
+    held: Option<Held>,
     /// When it was handed over, and as which.
     since: Instant,
     order: u64,
@@ -33,9 +33,9 @@ impl Flights {
     }
 
     /// Keeps the record of that number.
-    pub(super) fn add(&mut self, taken: Taken, since: Instant) {
+    pub(super) fn add(&mut self, held: Held, since: Instant) {
         let flight = Some(Flight {
-            taken: Some(taken),
+            held: Some(held),
             since,
             order: self.orders,
         });
@@ -47,31 +47,31 @@ impl Flights {
     }
 
     /// The record has come to its end: gives it, unless it was settled before.
-    pub(super) fn end(&mut self, number: usize) -> Option<(u64, Taken)> {
+    pub(super) fn end(&mut self, number: usize) -> Option<(u64, Held)> {
         let flight = self.slots.get_mut(number)?.take()?;
         self.free.push(number);
-        Some((flight.order, flight.taken?))
+        Some((flight.order, flight.held?))
     }
 
     /// Takes out what need not be waited for any longer; its report will be passed over.
     pub(super) fn give_up(
         &mut self,
-        mut may_go: impl FnMut(&Taken, Instant) -> bool,
-        mut settle: impl FnMut(Taken),
+        mut may_go: impl FnMut(&Held, Instant) -> bool,
+        mut settle: impl FnMut(Held),
     ) {
         for flight in self.slots.iter_mut().flatten() {
-            if let Some(taken) = flight.taken.take_if(|taken| may_go(taken, flight.since)) {
-                settle(taken);
+            if let Some(held) = flight.held.take_if(|held| may_go(held, flight.since)) {
+                settle(held);
             }
         }
     }
 
     /// Takes them all back: their numbers mean nothing any more.
-    pub(super) fn clear(&mut self) -> Vec<(u64, Taken)> {
+    pub(super) fn clear(&mut self) -> Vec<(u64, Held)> {
         self.free.clear();
         let flights = self.slots.drain(..).flatten();
         flights
-            .filter_map(|flight| Some((flight.order, flight.taken?)))
+            .filter_map(|flight| Some((flight.order, flight.held?)))
             .collect()
     }
 }

@@ -23,7 +23,7 @@ use crate::event::Value;
 use crate::origin::{HEADER, Origin, Origins};
 use crate::stats::{Outcome, Reason};
 use crate::transport::policy::Gate;
-use crate::transport::worker::{Delivery, Keyed, Nudge, Runs, Taken, Watch, Work};
+use crate::transport::worker::{Delivery, Held, Keyed, Nudge, Runs, Watch, Work};
 use crate::wire::parse;
 
 /// How often what waits is looked through.
@@ -97,7 +97,7 @@ pub(super) struct Publisher {
     client: Option<Client>,
     road: Road,
     /// What is not handed over yet, oldest first.
-    held: VecDeque<Taken>,
+    held: VecDeque<Held>,
     flights: Flights,
     served: HashMap<u32, Served>,
     /// What went wrong last.
@@ -133,7 +133,7 @@ impl Publisher {
     }
 
     /// Knows the destination of an item from now on.
-    fn learn(&mut self, taken: &Taken) -> bool {
+    fn learn(&mut self, taken: &Held) -> bool {
         let destination = taken.destination();
         if matches!(self.served.get(&destination.id), Some(known) if known.watch.is_of(destination))
         {
@@ -186,7 +186,7 @@ impl Publisher {
         self.take_back(again);
     }
 
-    fn arrived(&mut self, taken: Taken, runs: &mut Runs) {
+    fn arrived(&mut self, taken: Held, runs: &mut Runs) {
         if matches!(self.road, Road::Narrow | Road::Closed) {
             self.road = Road::Open;
         }
@@ -198,7 +198,7 @@ impl Publisher {
         runs.settle(taken, Outcome::Delivered);
     }
 
-    fn failed(&mut self, taken: Taken, code: Code, verdict: Verdict, runs: &mut Runs) {
+    fn failed(&mut self, taken: Held, code: Code, verdict: Verdict, runs: &mut Runs) {
         if code == Code::MessageTimedOut && self.road == Road::Open {
             self.road = Road::Narrow;
         }
@@ -284,7 +284,7 @@ impl Publisher {
         self.take_back(flights);
     }
 
-    fn take_back(&mut self, mut flights: Vec<(u64, Taken)>) {
+    fn take_back(&mut self, mut flights: Vec<(u64, Held)>) {
         flights.sort_by_key(|(order, _)| *order);
         for (_, taken) in flights.into_iter().rev() {
             self.held.push_front(taken);
@@ -317,12 +317,12 @@ impl Publisher {
     /// Drops what has waited too long, whose subscription ended, or who has somewhere else to go.
     fn scan(&mut self, now: Instant, runs: &mut Runs) {
         let road = &self.road;
-        let outcome = |taken: &Taken| {
-            let reason = if taken.is_withdrawn() || taken.item.not_after <= now {
+        let outcome = |taken: &Held| {
+            let reason = if taken.is_withdrawn() || taken.not_after() <= now {
                 Reason::Expired
             } else if matches!(road, Road::Forbidden(_)) {
                 Reason::Policy
-            } else if taken.item.is_urgent && *road != Road::Open {
+            } else if taken.is_urgent() && *road != Road::Open {
                 Reason::Unreachable
             } else {
                 return None;
@@ -344,7 +344,7 @@ impl Publisher {
             |taken| runs.settle(taken, Outcome::Dropped(Reason::Expired, 0)),
         );
         self.flights.give_up(
-            |taken, since| taken.item.is_urgent && (is_closed || now >= since + URGENT),
+            |taken, since| taken.is_urgent() && (is_closed || now >= since + URGENT),
             |taken| runs.settle(taken, Outcome::Dropped(Reason::Unanswered, 0)),
         );
     }
@@ -357,7 +357,7 @@ impl Publisher {
                 Road::Narrow => self.flights.is_empty(),
                 Road::Closed | Road::Forbidden(_) | Road::Broken(_) => false,
             };
-            let is_late = taken.is_withdrawn() || taken.item.not_after <= now;
+            let is_late = taken.is_withdrawn() || taken.not_after() <= now;
             if !may_go && !is_late {
                 return;
             }
@@ -387,15 +387,15 @@ impl Publisher {
         }
     }
 
-    fn send(&self, taken: &Taken) -> Result<(), Refused> {
+    fn send(&self, taken: &Held) -> Result<(), Refused> {
         let (Some(client), Some(served)) = (&self.client, self.served.get(&taken.destination().id))
         else {
             return Err(Refused::Full);
         };
         let Target { topic, key } = &*served.target;
-        let payload = &taken.item.payload;
+        let payload = taken.payload();
         let key = key.as_ref().and_then(|_| served.target.key_of(payload));
-        let headers = self.headers(taken.item.origin);
+        let headers = self.headers(taken.origin());
         client.send(topic, key.as_deref(), payload, headers, self.flights.next())
     }
 

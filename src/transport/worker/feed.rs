@@ -7,10 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam::channel::{Sender, TrySendError};
-
 use super::queue::{Queue, QueueLimits, Waiting};
-use super::thread::{Batch, Item, Marks, Worker};
+use super::thread::{Batch, Item, Marks};
+use super::way::{Stopped, Worker};
 use crate::destination::{Context, Destination, Outlet, Parcel};
 use crate::stats::{Outcome, Page, Reason, Ticket};
 
@@ -58,7 +57,7 @@ impl Feed {
 
     /// Fills the window.
     fn hand_over(&mut self, cx: &Context<'_>) {
-        while self.has_room() && !self.queue.is_empty() && !self.jobs().is_full() {
+        while self.has_room() && !self.queue.is_empty() && !self.worker.is_full() {
             let mut items = Vec::new();
             while items.len() < Batch::MAX
                 && self.has_room()
@@ -67,9 +66,7 @@ impl Feed {
                 items.push(self.hand(waiting));
             }
             let batch = Batch::new(&self.destination, items, &self.marks, cx);
-            if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-                self.jobs().try_send(batch)
-            {
+            if let Err(Stopped) = self.worker.hand(batch) {
                 // Only this thread sends, so there was room: the worker has stopped.
                 return self.close(Reason::Shutdown);
             }
@@ -120,10 +117,6 @@ impl Feed {
             self.oldest += 1;
         }
         Some(ticket)
-    }
-
-    fn jobs(&self) -> &Sender<Batch> {
-        &self.worker.jobs
     }
 }
 

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use super::feed::Feed;
+use super::held::{Held, Runs};
 use super::queue::QueueLimits;
-use super::taken::{Runs, Taken};
 use super::thread::{Delivery, Threads, Work, Worker};
 use super::{Report, Reports};
 use crate::destination::{
@@ -70,7 +70,7 @@ enum Word {
 struct Puppet {
     words: Receiver<Word>,
     seen: Sender<Vec<(u8, bool)>>,
-    taken: Sender<Taken>,
+    taken: Sender<Held>,
 }
 
 impl Work for Puppet {
@@ -106,7 +106,7 @@ struct Stage {
     destination: Arc<Destination>,
     words: Sender<Word>,
     seen: Receiver<Vec<(u8, bool)>>,
-    taken: Receiver<Taken>,
+    taken: Receiver<Held>,
     totals: Arc<Totals>,
     page: Arc<Page>,
     when_full: WhenFull,
@@ -341,10 +341,10 @@ fn what_was_taken_is_settled_in_any_order() {
     stage.deliver(2, 2..9, 0);
     stage.has();
     stage.tell(Word::Take);
-    let mut taken: Vec<Taken> = (0..6)
+    let mut taken: Vec<Held> = (0..6)
         .map(|_| stage.taken.recv_timeout(Duration::from_secs(10)).unwrap())
         .collect();
-    let payloads: Vec<u8> = taken.iter().map(|taken| taken.item.payload[0]).collect();
+    let payloads: Vec<u8> = taken.iter().map(|taken| taken.payload()[0]).collect();
     assert_eq!(payloads, [0, 1, 2, 3, 4, 5]);
     // The youngest first: its place stays taken until the elder ones are settled.
     for _ in 0..2 {
@@ -355,7 +355,7 @@ fn what_was_taken_is_settled_in_any_order() {
     assert!(stage.seen.try_recv().is_err());
     let page = Arc::clone(&stage.page);
     stage.feed.cancel(&page, 1);
-    let withdrawn: Vec<bool> = taken.iter().map(Taken::is_withdrawn).collect();
+    let withdrawn: Vec<bool> = taken.iter().map(Held::is_withdrawn).collect();
     assert_eq!(withdrawn, [true, true, false, false]);
     // What follows each other and fared the same is one report; what is forgotten is a drop.
     let mut runs = Runs::default();

@@ -11,11 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam::channel::{
-    Receiver, RecvTimeoutError, Sender, TrySendError, after, bounded, never, select,
-};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, after, bounded, never, select};
 
-use super::taken::Taken;
+use super::held::Held;
+use super::way::{Nudge, Worker};
 use super::{Report, Reports};
 use crate::destination::{Context, Destination};
 use crate::limits::{SLOW_DESTINATIONS, WORKER_BATCHES};
@@ -56,8 +55,8 @@ pub(crate) struct Item {
 /// Items of one destination, in order.
 #[derive(Debug)]
 pub(super) struct Batch {
-    line: Arc<Line>,
-    items: VecDeque<Item>,
+    pub(super) line: Arc<Line>,
+    pub(super) items: VecDeque<Item>,
 }
 
 /// What a worker knows of a destination.
@@ -138,37 +137,9 @@ impl Marks {
         }
     }
 
-    fn is_set(&self, sequence: u64) -> bool {
+    pub(super) fn is_set(&self, sequence: u64) -> bool {
         let (word, bit) = Self::place(sequence);
         self.0[word].load(Relaxed) & bit != 0
-    }
-}
-
-/// The way to a worker thread, which ends when the last of these is gone.
-#[derive(Clone, Debug)]
-pub(crate) struct Worker {
-    pub(super) jobs: Sender<Batch>,
-    nudge: Nudge,
-}
-
-impl Worker {
-    /// Has the thread look around.
-    pub(crate) fn nudge(&self) {
-        self.nudge.send();
-    }
-}
-
-/// What has a worker thread look around, and does not keep it alive.
-#[derive(Clone, Debug)]
-pub(crate) struct Nudge(Sender<()>);
-
-impl Nudge {
-    pub(crate) fn send(&self) {
-        match self.0.try_send(()) {
-            // One that is on its way is enough.
-            Ok(()) | Err(TrySendError::Full(())) => {}
-            Err(TrySendError::Disconnected(())) => tracing::debug!("the worker has stopped"),
-        }
     }
 }
 
@@ -228,7 +199,7 @@ impl Threads {
         }
         let (jobs, mailbox) = bounded(WORKER_BATCHES);
         let (nudges, nudged) = bounded(1);
-        let nudge = Nudge(nudges);
+        let nudge = Nudge::new(nudges);
         let work = make(nudge.clone())?;
         let mailbox = Mailbox {
             jobs: mailbox,
@@ -248,7 +219,7 @@ impl Threads {
             .name(name.to_owned())
             .spawn(run)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
-        Ok(Worker { jobs, nudge })
+        Ok(Worker::thread(jobs, nudge))
     }
 
     /// Ends the threads. One that is still busy at the deadline is left behind.
@@ -360,11 +331,11 @@ impl Delivery<'_> {
     }
 
     /// Takes the first, to settle it at any later time.
-    pub(crate) fn take_first(&mut self) -> Option<Taken> {
+    pub(crate) fn take_first(&mut self) -> Option<Held> {
         loop {
             let batch = self.batches.front_mut()?;
             if let Some(item) = batch.items.pop_front() {
-                return Some(Taken::new(item, &batch.line, &self.mailbox.reports));
+                return Some(Held::new(item, &batch.line, &self.mailbox.reports));
             }
             self.batches.pop_front();
         }

@@ -1,27 +1,30 @@
 //! What a worker took out of a delivery, to settle it when it knows what became of it.
 #![cfg_attr(
-    not(feature = "kafka"),
+    not(all(feature = "kafka", feature = "runtime")),
     allow(dead_code, reason = "what only brokers need, that confirm later")
 )]
 
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::thread::{Item, Line, down};
 use super::{Report, Reports};
 use crate::destination::Destination;
+use crate::origin::Origin;
 use crate::stats::{Outcome, Reason};
 
 /// One item in a worker's own keeping. One that is forgotten counts as dropped.
 #[derive(Debug)]
-pub(crate) struct Taken {
-    pub(crate) item: Item,
+pub(crate) struct Held {
+    item: Item,
     line: Arc<Line>,
     reports: Arc<Reports>,
     is_settled: bool,
 }
 
-impl Taken {
+impl Held {
     pub(super) fn new(item: Item, line: &Arc<Line>, reports: &Arc<Reports>) -> Self {
         Self {
             item,
@@ -29,6 +32,25 @@ impl Taken {
             reports: Arc::clone(reports),
             is_settled: false,
         }
+    }
+
+    pub(crate) fn payload(&self) -> &Bytes {
+        &self.item.payload
+    }
+
+    /// Where the event came from.
+    pub(crate) fn origin(&self) -> Origin {
+        self.item.origin
+    }
+
+    /// When it will have waited too long.
+    pub(crate) fn not_after(&self) -> Instant {
+        self.item.not_after
+    }
+
+    /// Whether somebody else would take it: better to fail at once than to try again.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.item.is_urgent
     }
 
     /// Where it goes.
@@ -50,6 +72,17 @@ impl Taken {
         }
     }
 
+    /// How its destination does, to be told also when this event is gone.
+    pub(crate) fn condition(&self) -> Condition {
+        Condition(Arc::clone(&self.line))
+    }
+
+    /// Tells what became of it.
+    pub(crate) fn settle(mut self, outcome: Outcome) {
+        self.is_settled = true;
+        self.reports.push(self.report(outcome));
+    }
+
     fn report(&self, outcome: Outcome) -> Report {
         Report {
             destination: self.line.destination.id,
@@ -60,12 +93,40 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for Held {
     fn drop(&mut self) {
         if !self.is_settled {
             self.reports
                 .push(self.report(Outcome::Dropped(Reason::Other, 0)));
         }
+    }
+}
+
+/// Tells how a destination does.
+#[derive(Clone, Debug)]
+pub(crate) struct Condition(Arc<Line>);
+
+impl Condition {
+    /// It does well.
+    pub(crate) fn up(&self) {
+        self.0.destination.health.up();
+    }
+
+    /// It takes nothing for now, for this reason.
+    pub(crate) fn blocked(&self, why: &str) {
+        let health = &self.0.destination.health;
+        health.note(why);
+        health.blocked();
+    }
+
+    /// It does not do well, for this reason.
+    pub(crate) fn down(&self, why: &str) {
+        down(&self.0.destination, why, self.0.now, self.0.now_ms);
+    }
+
+    /// An error that does not say how it does.
+    pub(crate) fn note(&self, why: &str) {
+        self.0.destination.health.note(why);
     }
 }
 
@@ -116,18 +177,18 @@ impl Watch {
 pub(crate) struct Runs(Option<(Report, Arc<Reports>)>);
 
 impl Runs {
-    pub(crate) fn settle(&mut self, mut taken: Taken, outcome: Outcome) {
-        taken.is_settled = true;
+    pub(crate) fn settle(&mut self, mut held: Held, outcome: Outcome) {
+        held.is_settled = true;
         if let Some((run, _)) = &mut self.0
-            && run.destination == taken.line.destination.id
-            && run.sequence + run.count == taken.item.sequence
+            && run.destination == held.line.destination.id
+            && run.sequence + run.count == held.item.sequence
             && run.outcome == outcome
         {
             run.count += 1;
             return;
         }
         self.flush();
-        self.0 = Some((taken.report(outcome), Arc::clone(&taken.reports)));
+        self.0 = Some((held.report(outcome), Arc::clone(&held.reports)));
     }
 
     fn flush(&mut self) {
