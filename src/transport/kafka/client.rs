@@ -72,7 +72,7 @@ impl ClientContext for Ear {
 }
 
 /// What librdkafka says of itself. Its warnings are told as errors of a destination as well.
-pub(in crate::transport) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
+pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             tracing::warn!(facility, "kafka: {line}");
@@ -189,7 +189,7 @@ impl Drop for Client {
 
 /// What is wrong with a configuration, in librdkafka's words and without the values, which may be
 /// secrets.
-pub(in crate::transport) fn explain(error: &KafkaError) -> String {
+pub(crate) fn explain(error: &KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, description, name, value) => {
             let said = match properties::is_secret(name) && !value.is_empty() {

@@ -21,7 +21,7 @@ const TOPIC_BYTES: usize = 249;
 
 /// What a socket string says.
 #[derive(Clone, PartialEq, Eq)]
-pub(in crate::transport) struct Text {
+pub(crate) struct Text {
     pub(super) brokers: Vec<At>,
     pub(super) topic: String,
     /// Properties of librdkafka: of the whole client, and of the topic.
@@ -69,6 +69,35 @@ pub(super) fn read(rest: &str, when_full: WhenFull) -> Result<Text, String> {
         text.set(name, decoded(name, value)?)?;
     }
     Ok(text)
+}
+
+/// Where events are taken from: what follows the scheme, with `group=NAME` among its options.
+pub(crate) fn read_source(rest: &str) -> Result<(Text, String), String> {
+    let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let (mut group, mut others) = (None, Vec::new());
+    for option in options.split('&') {
+        match option.strip_prefix("group=") {
+            Some(_) if group.is_some() => return Err("option \"group\" is there twice".into()),
+            Some(name) => group = Some(decoded("group", name)?),
+            None => others.push(option),
+        }
+    }
+    let Some(group) = group.filter(|group| !group.is_empty()) else {
+        return Err("no group; write kafka:host:port/topic?group=NAME".to_owned());
+    };
+    let mark = if others.is_empty() { "" } else { "?" };
+    let text = read(
+        &format!("{place}{mark}{}", others.join("&")),
+        WhenFull::default(),
+    )?;
+    let is_topics = |scope: &Scope| *scope == Scope::Topic;
+    if text.key.is_some() || text.when_full != WhenFull::default() {
+        return Err("key and when_full are for what is published".to_owned());
+    }
+    if text.properties.keys().any(|(scope, _)| is_topics(scope)) {
+        return Err("t. properties are for what is published; write g.".to_owned());
+    }
+    Ok((text, group))
 }
 
 fn broker(text: &str) -> Result<At, String> {
@@ -224,6 +253,18 @@ impl Text {
         }
     }
 
+    /// The place where events are taken from, without secrets.
+    pub(crate) fn source_name(&self, group: &str) -> String {
+        let name = self.printed("kafka", self.when_full);
+        let mark = if name.contains('?') { '&' } else { '?' };
+        format!("{name}{mark}group={}", encoded(group))
+    }
+
+    /// The topic.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
     /// What those share who share a client: the brokers and the properties.
     pub(super) fn client(&self) -> String {
         let bare = Self {
@@ -312,6 +353,28 @@ mod tests {
         assert_eq!(client("h/a"), client("h:9092/b?key=x&when_full=newest"));
         for other in ["h:9093/a", "h,g/a", "h/a?g.linger.ms=1", "h/a?t.acks=1"] {
             assert_ne!(client("h/a"), client(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn sources_have_a_group() {
+        let (text, group) = read_source("h/t?g.client.id=x&group=a%20b").unwrap();
+        assert_eq!(
+            text.source_name(&group),
+            "kafka:h:9092/t?g.client.id=x&group=a%20b"
+        );
+        let (text, group) = read_source("h/t?group=g").unwrap();
+        assert_eq!(text.source_name(&group), "kafka:h:9092/t?group=g");
+        for (bad, reason) in [
+            ("h/t", "no group"),
+            ("h/t?group=", "no group"),
+            ("h/t?group=a&group=b", "twice"),
+            ("h/t?group=a&key=b", "for what is published"),
+            ("h/t?group=a&t.acks=1", "for what is published"),
+            ("h/?group=a", "no topic"),
+        ] {
+            let error = read_source(bad).unwrap_err();
+            assert!(error.contains(reason), "{bad}: {error}");
         }
     }
 

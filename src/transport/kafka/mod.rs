@@ -17,7 +17,7 @@
 pub(crate) mod client;
 mod flights;
 pub(crate) mod grammar;
-mod properties;
+pub(crate) mod properties;
 mod publisher;
 mod state;
 mod verdict;

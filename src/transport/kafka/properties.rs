@@ -118,6 +118,46 @@ const DEFAULTS: &[(&[&str], &str)] = &[
     (&["topic.metadata.propagation.max.ms"], "5000"),
 ];
 
+/// The same for one that takes events.
+const SOURCE_DEFAULTS: &[(&[&str], &str)] = &[
+    (&["client.id"], "bellwire"),
+    (&["socket.keepalive.enable"], "true"),
+    (&["socket.connection.setup.timeout.ms"], "5000"),
+    (&["reconnect.backoff.ms"], "100"),
+    (&["reconnect.backoff.max.ms"], "5000"),
+    (&["auto.commit.interval.ms"], "1000"),
+    // What waits in memory for our lane.
+    (&["queued.max.messages.kbytes"], "8192"),
+    (&["queued.min.messages"], "1000"),
+];
+
+/// What only we may set of a client that takes events, and why.
+const SOURCE_OURS: &[(&str, &str)] = &[
+    ("group.id", "write group=NAME"),
+    ("enable.auto.commit", "what was raised is committed"),
+    ("enable.auto.offset.store", "what was raised is committed"),
+    ("enable.partition.eof", "it is of no use"),
+];
+
+/// What a client that takes events is told.
+pub(crate) fn source_config(text: &Text, group: &str) -> Result<ClientConfig, String> {
+    let mut config = ClientConfig::new();
+    for (names, value) in SOURCE_DEFAULTS {
+        config.set(names[0], *value);
+    }
+    for ((_, name), value) in &text.properties {
+        if let Some((_, why)) = SOURCE_OURS.iter().find(|(ours, _)| ours == name) {
+            return Err(format!("g.{name} cannot be set: {why}"));
+        }
+        config.set(name, value);
+    }
+    config.set("bootstrap.servers", text.servers());
+    config.set("group.id", group);
+    config.set("enable.auto.commit", "true");
+    config.set("enable.auto.offset.store", "false");
+    Ok(config)
+}
+
 /// How often the state of the brokers is told.
 const STATISTICS: Duration = Duration::from_millis(500);
 

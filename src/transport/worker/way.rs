@@ -1,5 +1,6 @@
 //! The way from the reactor to a worker: a thread or a task.
 
+#[cfg(feature = "runtime")]
 use std::sync::Arc;
 
 use crossbeam::channel::{Sender, TrySendError};
