@@ -33,13 +33,33 @@ impl SocketError {
 /// The text as it may be shown: cut if long, and without what could be a password.
 fn without_secret(socket: &str) -> String {
     let shown: String = match (socket.split_once(':'), socket.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}:***@{host}"),
-        _ => socket.to_owned(),
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}:***@{}", without_login(host)),
+        _ => without_login(socket),
     };
     match shown.char_indices().nth(160) {
         Some((cut, _)) => format!("{}…", &shown[..cut]),
         None => shown,
     }
+}
+
+/// The same where no `@` is: perhaps it was forgotten after the password.
+fn without_login(socket: &str) -> String {
+    let word = |word: &str| match word.split_once(':') {
+        Some((scheme @ ("rabbitmq" | "rabbitmqs"), rest)) => {
+            let (place, tail) = match rest.find('/') {
+                Some(slash) => rest.split_at(slash),
+                None => (rest, ""),
+            };
+            let port = place.rsplit_once(':').map_or("", |(_, port)| port);
+            match place.starts_with('[') || port.chars().all(|c| c.is_ascii_digit()) {
+                true => word.to_owned(),
+                false => format!("{scheme}:***{tail}"),
+            }
+        }
+        _ => word.to_owned(),
+    };
+    let words: Vec<String> = socket.split(' ').map(word).collect();
+    words.join(" ")
 }
 
 /// A socket string that was read, and not yet looked up.
@@ -279,6 +299,22 @@ mod tests {
     fn secrets_do_not_show_in_errors() {
         let error = SocketError::new("rabbitmq:user:p@ss@host/q", "no".to_owned());
         assert_eq!(error.to_string(), r#"socket "rabbitmq:***@host/q": no"#);
+        for (written, shown) in [
+            ("rabbitmq:user:pass/q", "rabbitmq:***/q"),
+            ("rabbitmq:user:pass", "rabbitmq:***"),
+            (
+                "virtual:X rabbitmqs:u:p/q udp:h:9",
+                "virtual:X rabbitmqs:***/q udp:h:9",
+            ),
+            (
+                "virtual:X rabbitmq:u:p@h/q rabbitmq:u:p/q",
+                "virtual:***@h/q rabbitmq:***/q",
+            ),
+            ("rabbitmq:host:5672/a:b", "rabbitmq:host:5672/a:b"),
+            ("rabbitmq:[::1]/q", "rabbitmq:[::1]/q"),
+        ] {
+            assert_eq!(without_secret(written), shown);
+        }
     }
 
     #[test]

@@ -96,8 +96,8 @@ class Peer:
         with taker.lock:
             return taker.taken
 
-    def taken_count(self, queue):
-        return len(self.taken(queue))
+    def taken_distinct(self, queue):
+        return len(set(self.taken(queue)))
 
 
 peer = Peer()

@@ -3,7 +3,10 @@
 use std::fs;
 use std::io::BufRead;
 use std::io::BufReader;
+use std::io::ErrorKind;
+use std::io::Read;
 use std::io::Write;
+use std::net::Shutdown;
 use std::net::TcpListener;
 use std::net::TcpStream;
 use std::path::Path;
@@ -12,6 +15,10 @@ use std::process::ChildStdin;
 use std::process::ChildStdout;
 use std::process::Command;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -38,6 +45,7 @@ pub(crate) struct Broker {
     distribution_port: u16,
     mapper_port: u16,
     node: Option<Child>,
+    mapper: Child,
     /// Ends all when the other end of its input is closed, as it is when this process ends.
     keeper: Child,
 }
@@ -83,6 +91,7 @@ impl Broker {
             distribution_port,
             mapper_port,
             node: None,
+            mapper,
             keeper,
         };
         broker.run();
@@ -203,6 +212,7 @@ impl Drop for Broker {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
         self.keeper.wait().ok();
+        self.mapper.wait().ok();
         self.wait();
     }
 }
@@ -303,5 +313,122 @@ impl Drop for Peer {
     fn drop(&mut self) {
         self.process.kill().ok();
         self.process.wait().ok();
+    }
+}
+
+/// A certificate that signs itself, for `127.0.0.1`.
+pub(crate) struct Certificate(TempDir);
+
+impl Certificate {
+    pub(crate) fn new() -> Self {
+        let directory = TempDir::new();
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
+            .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
+            .args(["-subj", "/CN=bellwire test"])
+            .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .arg("-keyout")
+            .arg(directory.file("key.pem"))
+            .arg("-out")
+            .arg(directory.file("cert.pem"))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        Self(directory)
+    }
+
+    pub(crate) fn file(&self) -> String {
+        self.0.file("cert.pem").display().to_string()
+    }
+
+    /// What a broker that has it needs to be told.
+    pub(crate) fn settings(&self) -> String {
+        let (certificate, key) = (self.file(), self.0.file("key.pem"));
+        format!(
+            "listeners.ssl.default = {{tls_port}}\n\
+             ssl_options.certfile = {certificate}\n\
+             ssl_options.keyfile = {}\n",
+            key.display()
+        )
+    }
+}
+
+/// A proxy that can fall silent: both ends stay connected, and hear nothing of each other.
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    state: Arc<ProxyState>,
+}
+
+#[derive(Default)]
+struct ProxyState {
+    is_frozen: AtomicBool,
+    is_over: AtomicBool,
+}
+
+impl Proxy {
+    /// At a port of its own, to that port.
+    pub(crate) fn to(target: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let state = Arc::new(ProxyState::default());
+        let port = listener.local_addr().unwrap().port();
+        listener.set_nonblocking(true).unwrap();
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            while !shared.is_over.load(Relaxed) {
+                let accepted = listener.accept().ok();
+                let Some((client, _)) = accepted.filter(|_| !shared.is_over.load(Relaxed)) else {
+                    thread::sleep(Duration::from_millis(2));
+                    continue;
+                };
+                if let Ok(server) = TcpStream::connect(("127.0.0.1", target)) {
+                    shared.carry(&client, &server);
+                    shared.carry(&server, &client);
+                }
+            }
+        });
+        Self { port, state }
+    }
+
+    pub(crate) fn freeze(&self, is_frozen: bool) {
+        self.state.is_frozen.store(is_frozen, Relaxed);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.state.is_over.store(true, Relaxed);
+    }
+}
+
+impl ProxyState {
+    /// Carries what comes from one to the other, in a thread.
+    fn carry(self: &Arc<Self>, from: &TcpStream, to: &TcpStream) {
+        let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+        from.set_nonblocking(false).unwrap();
+        from.set_read_timeout(Some(Duration::from_millis(5)))
+            .unwrap();
+        let state = Arc::clone(self);
+        thread::spawn(move || {
+            let mut bytes = [0; 16 * 1024];
+            while !state.is_over.load(Relaxed) {
+                if state.is_frozen.load(Relaxed) {
+                    thread::sleep(Duration::from_millis(2));
+                    continue;
+                }
+                match from.read(&mut bytes) {
+                    Ok(0) => break,
+                    Ok(count) => {
+                        if to.write_all(&bytes[..count]).is_err() {
+                            break;
+                        }
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(_) => break,
+                }
+            }
+            to.shutdown(Shutdown::Both).ok();
+            from.shutdown(Shutdown::Both).ok();
+        });
     }
 }

@@ -1,10 +1,10 @@
 //! A task on the shared runtime for each destination whose client is async.
 //!
 //! Such a client has many events under way at one time, so that the task holds them one by one
-//! and settles each: in the order they came.
+//! and settles each, in any order.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use super::thread::{Batch, Item, Marks};
 use super::way::Worker;
 use super::{Report, Reports};
-use crate::destination::Destination;
+use crate::destination::{Destination, Health};
 use crate::limits::WORKER_BATCHES;
 use crate::origin::Origin;
 use crate::stats::{Outcome, Reason};
@@ -31,7 +31,9 @@ pub(crate) struct Arrivals {
 /// What all events of one batch have in common.
 #[derive(Debug)]
 struct Common {
-    destination: Arc<Destination>,
+    id: u32,
+    /// Not kept alive: it is what keeps the way to this task open.
+    destination: Weak<Destination>,
     marks: Arc<Marks>,
     /// The same moment by both clocks.
     now: Instant,
@@ -108,7 +110,8 @@ impl Batch {
             now_ms,
         } = self;
         let common = Common {
-            destination,
+            id: destination.id,
+            destination: Arc::downgrade(&destination),
             marks,
             now,
             now_ms,
@@ -148,7 +151,7 @@ impl Held {
         Condition(Arc::clone(&self.common))
     }
 
-    /// Reports its outcome. Those of one destination are reported in their order.
+    /// Reports its outcome.
     pub(crate) fn settle(mut self, outcome: Outcome) {
         self.report(outcome);
     }
@@ -156,7 +159,7 @@ impl Held {
     fn report(&mut self, outcome: Outcome) {
         self.is_settled = true;
         self.common.reports.push(Report {
-            destination: self.common.destination.id,
+            destination: self.common.id,
             sequence: self.item.sequence,
             count: 1,
             outcome,
@@ -179,26 +182,34 @@ pub(crate) struct Condition(Arc<Common>);
 impl Condition {
     /// It does well.
     pub(crate) fn up(&self) {
-        self.0.destination.health.up();
+        self.tell(|health, _| health.up());
     }
 
     /// It takes nothing for now, for this reason.
     pub(crate) fn blocked(&self, why: &str) {
-        let health = &self.0.destination.health;
-        health.note(why);
-        health.blocked();
+        self.tell(|health, _| {
+            health.note(why);
+            health.blocked();
+        });
     }
 
     /// It does not do well, for this reason.
     pub(crate) fn down(&self, why: &str) {
-        let passed = u64::try_from(self.0.now.elapsed().as_millis()).unwrap_or(0);
-        let health = &self.0.destination.health;
-        health.note(why);
-        health.down_because(why, self.0.now_ms + passed);
+        self.tell(|health, now_ms| {
+            health.note(why);
+            health.down_because(why, now_ms);
+        });
     }
 
     /// An error that does not say how it does.
     pub(crate) fn note(&self, why: &str) {
-        self.0.destination.health.note(why);
+        self.tell(|health, _| health.note(why));
+    }
+
+    fn tell(&self, tell: impl FnOnce(&Health, u64)) {
+        if let Some(destination) = self.0.destination.upgrade() {
+            let passed = u64::try_from(self.0.now.elapsed().as_millis()).unwrap_or(0);
+            tell(&destination.health, self.0.now_ms + passed);
+        }
     }
 }
