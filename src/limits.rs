@@ -25,6 +25,8 @@ pub const LANE_EVENTS: usize = 4096;
 pub const ARENA_BLOCK_BYTES: usize = if cfg!(loom) { 64 } else { 64 * 1024 };
 /// Subscriptions in one chunk of a subscriber table: what one change copies.
 pub const CHUNK_SUBSCRIPTIONS: usize = if SMALL { 4 } else { 256 };
+/// Changes of the subscriptions that are published together.
+pub const BATCH_CHANGES: usize = if SMALL { 8 } else { 1024 };
 /// Chunks in one block of the spine.
 pub const BLOCK_CHUNKS: usize = if SMALL { 2 } else { 32 };
 /// Events the reactor takes from one lane before it looks at the next.

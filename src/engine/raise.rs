@@ -66,7 +66,8 @@ impl Event {
         self.cell.is_heard()
     }
 
-    /// Raises the event. `write` gives it parameters and runs only if somebody listens.
+    /// Raises the event. `write` gives it parameters and runs only if somebody listens, and if
+    /// there is room for it.
     ///
     /// Never waits. The outcome may be ignored: a drop is counted.
     #[inline]
@@ -194,6 +195,10 @@ impl Raiser {
     /// Encodes the event and hands it to the reactor, or counts why not.
     #[inline]
     fn raise(&self, cell: &EventCell, encode: impl FnOnce(&mut BytesMut)) -> Raised {
+        if !self.lane.has_room() {
+            // Before it is encoded: who raises more than can be sent wants to know soon.
+            return self.drop_full(cell);
+        }
         let payload = match self.arena.try_borrow_mut() {
             Ok(mut arena) => arena.write(encode),
             Err(_) => self.write_nested(encode),
@@ -244,6 +249,19 @@ impl Raiser {
             count.dropped.add(reason, 1);
         }
         pushed
+    }
+
+    #[cold]
+    fn drop_full(&self, cell: &EventCell) -> Raised {
+        let reason = match self.shared.parker.is_refusing() {
+            true => Reason::Shutdown,
+            false => Reason::LaneFull,
+        };
+        let mut counts = self.counts.borrow_mut();
+        let count = count_of(&mut counts, cell);
+        count.raised.add(1);
+        count.dropped.add(reason, 1);
+        Raised::Dropped(reason)
     }
 
     /// The engine closed, perhaps before it could see the last push. What still lies in the lane

@@ -1,7 +1,7 @@
 //! Socket strings: what all transports have in common of their grammar.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 
 use crate::destination::{Endpoint, Format, Manner, Name, Strategy, udp_text};
@@ -34,8 +34,8 @@ impl SocketError {
 fn without_secret(socket: &str) -> String {
     let socket = without_options(socket);
     let shown: String = match (socket.split_once(':'), socket.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}:***@{host}"),
-        _ => socket,
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}:***@{}", without_login(host)),
+        _ => without_login(&socket),
     };
     match shown.char_indices().nth(160) {
         Some((cut, _)) => format!("{}…", &shown[..cut]),
@@ -50,6 +50,26 @@ fn without_options(socket: &str) -> String {
         _ => word.to_owned(),
     };
     let words: Vec<String> = socket.split([' ', '\t']).map(shown).collect();
+    words.join(" ")
+}
+
+/// The same where no `@` is: perhaps it was forgotten after the password.
+fn without_login(socket: &str) -> String {
+    let word = |word: &str| match word.split_once(':') {
+        Some((scheme @ ("rabbitmq" | "rabbitmqs"), rest)) => {
+            let (place, tail) = match rest.find('/') {
+                Some(slash) => rest.split_at(slash),
+                None => (rest, ""),
+            };
+            let port = place.rsplit_once(':').map_or("", |(_, port)| port);
+            match place.starts_with('[') || port.chars().all(|c| c.is_ascii_digit()) {
+                true => word.to_owned(),
+                false => format!("{scheme}:***{tail}"),
+            }
+        }
+        _ => word.to_owned(),
+    };
+    let words: Vec<String> = socket.split(' ').map(word).collect();
     words.join(" ")
 }
 
@@ -210,6 +230,12 @@ pub(super) fn format_suffix(text: &str, format: Format) -> &'static str {
 
 /// Reads `host:port` or `[v6]:port`.
 pub(super) fn host_and_port(text: &str) -> Result<At, String> {
+    // By far the most common.
+    if let Ok(address) = text.parse::<SocketAddrV4>()
+        && address.port() > 0
+    {
+        return Ok(At::Address(address.into()));
+    }
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err("no port; write host:port or [IPv6 address]:port".to_owned());
     };
@@ -294,6 +320,22 @@ mod tests {
         let error = SocketError::new(group, "no".to_owned());
         let shown = r#"socket "virtual:FAILOVER kafka:h/t?*** udp:h:1": no"#;
         assert_eq!(error.to_string(), shown);
+        for (written, shown) in [
+            ("rabbitmq:user:pass/q", "rabbitmq:***/q"),
+            ("rabbitmq:user:pass", "rabbitmq:***"),
+            (
+                "virtual:X rabbitmqs:u:p/q udp:h:9",
+                "virtual:X rabbitmqs:***/q udp:h:9",
+            ),
+            (
+                "virtual:X rabbitmq:u:p@h/q rabbitmq:u:p/q",
+                "virtual:***@h/q rabbitmq:***/q",
+            ),
+            ("rabbitmq:host:5672/a:b", "rabbitmq:host:5672/a:b"),
+            ("rabbitmq:[::1]/q", "rabbitmq:[::1]/q"),
+        ] {
+            assert_eq!(without_secret(written), shown);
+        }
     }
 
     #[test]

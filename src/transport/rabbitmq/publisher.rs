@@ -36,8 +36,8 @@ pub(super) struct Publisher {
     properties: BasicProperties,
     /// The same with the path of the last origin.
     marked: Option<(Origin, BasicProperties)>,
-    /// In the order they came; all but the first have one before them that is not settled.
-    entries: VecDeque<Entry>,
+    /// In the order they came; None for what was settled before an older one.
+    entries: VecDeque<Option<Entry>>,
     /// The number of the first entry.
     first: u64,
     /// What the identities of our messages begin with.
@@ -63,7 +63,6 @@ enum Stage {
     Waiting,
     /// Since then.
     Sent(Instant),
-    Over(Outcome),
 }
 
 impl Publisher {
@@ -130,11 +129,11 @@ impl Publisher {
     fn take(&mut self, held: Held) {
         self.condition = Some(held.condition());
         self.link.want();
-        self.entries.push_back(Entry {
+        self.entries.push_back(Some(Entry {
             held,
             stage: Stage::Waiting,
             was_sent: false,
-        });
+        }));
     }
 
     /// Tells how the destination does, as far as the link says it.
@@ -160,29 +159,30 @@ impl Publisher {
     /// What was under way is no more.
     fn ground(&mut self) {
         self.flight = None;
-        for entry in &mut self.entries {
-            if let Stage::Sent(_) = entry.stage {
-                entry.stage = Stage::Waiting;
-            }
+        for entry in self.entries.iter_mut().flatten() {
+            entry.stage = Stage::Waiting;
         }
     }
 
-    /// Gives up what cannot wait any longer, and settles what is over, in order.
+    /// Gives up what cannot wait any longer.
     fn sort_out(&mut self) {
         let now = Instant::now();
         let obstacle = self.obstacle();
         let patience = self.brokers.settings.command_time;
-        for entry in &mut self.entries {
-            if let Some(outcome) = entry.given_up(now, obstacle.as_ref(), patience) {
-                entry.stage = Stage::Over(outcome);
+        for place in &mut self.entries {
+            let given_up = |entry: &Entry| entry.given_up(now, obstacle.as_ref(), patience);
+            if let Some(outcome) = place.as_ref().and_then(given_up) {
+                settle(place, outcome);
             }
         }
-        while let Some(Stage::Over(outcome)) = self.entries.front().map(|entry| &entry.stage) {
-            let outcome = *outcome;
-            if let Some(entry) = self.entries.pop_front() {
-                entry.held.settle(outcome);
-                self.first += 1;
-            }
+        self.forget();
+    }
+
+    /// Lets go of the settled ones before the first that is not.
+    fn forget(&mut self) {
+        while let Some(None) = self.entries.front() {
+            self.entries.pop_front();
+            self.first += 1;
         }
     }
 
@@ -203,7 +203,7 @@ impl Publisher {
             .trouble
             .as_ref()
             .is_none_or(|(_, until)| *until <= Instant::now());
-        let has_work = self.entries.iter().any(Entry::is_waiting);
+        let has_work = self.entries.iter().flatten().any(Entry::is_waiting);
         if self.flight.is_some() || !is_due || !has_work {
             return true;
         }
@@ -237,19 +237,17 @@ impl Publisher {
             if flight.len() >= self.brokers.settings.window {
                 break;
             }
-            if !self.entries[index].is_waiting() {
+            let Some(entry) = self.entries[index].as_mut().filter(|one| one.is_waiting()) else {
                 continue;
-            }
-            let held = &self.entries[index].held;
-            let (payload, origin) = (held.payload().clone(), held.origin());
+            };
+            entry.stage = Stage::Sent(Instant::now());
+            entry.was_sent = true;
+            let (payload, origin) = (entry.held.payload().clone(), entry.held.origin());
             let properties = self.properties_for(origin);
             let number = self.first + index as u64;
             flight
                 .publish(number, &self.target, payload, properties)
                 .await;
-            let entry = &mut self.entries[index];
-            entry.stage = Stage::Sent(Instant::now());
-            entry.was_sent = true;
         }
         self.flight = Some(flight);
     }
@@ -291,13 +289,15 @@ impl Publisher {
         for (number, fate) in landed {
             self.landed(number, fate);
         }
+        self.forget();
         true
     }
 
     /// When something has to be given up, or to be tried again.
     fn due(&self) -> Option<Instant> {
         let patience = self.brokers.settings.command_time;
-        let entries = self.entries.iter().filter_map(|entry| entry.due(patience));
+        let entries = self.entries.iter().flatten();
+        let entries = entries.map(|entry| entry.due(patience));
         let retry = self.trouble.as_ref().map(|(_, until)| *until);
         let retry = retry.filter(|_| self.flight.is_none() && !self.entries.is_empty());
         entries.chain(retry).min()
@@ -330,11 +330,16 @@ impl Publisher {
         }
         // What was given up meanwhile is settled otherwise.
         let index = number.checked_sub(self.first).map(|index| index as usize);
-        if let Some(entry) = index.and_then(|index| self.entries.get_mut(index))
-            && !matches!(entry.stage, Stage::Over(_))
-        {
-            entry.stage = Stage::Over(outcome);
+        if let Some(place) = index.and_then(|index| self.entries.get_mut(index)) {
+            settle(place, outcome);
         }
+    }
+}
+
+/// Settles what is there, if something is.
+fn settle(place: &mut Option<Entry>, outcome: Outcome) {
+    if let Some(entry) = place.take() {
+        entry.held.settle(outcome);
     }
 }
 
@@ -351,7 +356,6 @@ impl Entry {
         patience: Duration,
     ) -> Option<Outcome> {
         let since = match self.stage {
-            Stage::Over(_) => return None,
             Stage::Sent(since) => Some(since),
             Stage::Waiting => None,
         };
@@ -374,13 +378,12 @@ impl Entry {
     }
 
     /// When that may change by itself.
-    fn due(&self, patience: Duration) -> Option<Instant> {
+    fn due(&self, patience: Duration) -> Instant {
         match self.stage {
-            Stage::Over(_) => None,
             Stage::Sent(since) if self.held.is_urgent() => {
-                Some(self.held.not_after().min(since + patience))
+                self.held.not_after().min(since + patience)
             }
-            Stage::Sent(_) | Stage::Waiting => Some(self.held.not_after()),
+            Stage::Sent(_) | Stage::Waiting => self.held.not_after(),
         }
     }
 }

@@ -63,18 +63,13 @@ impl Held {
         self.line.is_withdrawn(self.item.sequence)
     }
 
-    /// To tell how its destination does, also when nothing is under way.
-    pub(crate) fn watch(&self) -> Watch {
-        Watch {
+    /// How its destination does, to be told also when this event is gone.
+    pub(crate) fn condition(&self) -> Condition {
+        Condition {
             destination: Arc::downgrade(&self.line.destination),
             now: self.line.now,
             now_ms: self.line.now_ms,
         }
-    }
-
-    /// How its destination does, to be told also when this event is gone.
-    pub(crate) fn condition(&self) -> Condition {
-        Condition(Arc::clone(&self.line))
     }
 
     /// Tells what became of it.
@@ -102,44 +97,17 @@ impl Drop for Held {
     }
 }
 
-/// Tells how a destination does.
+/// Tells how a destination does, and does not keep it: it is what keeps the way to its worker
+/// open.
 #[derive(Clone, Debug)]
-pub(crate) struct Condition(Arc<Line>);
-
-impl Condition {
-    /// It does well.
-    pub(crate) fn up(&self) {
-        self.0.destination.health.up();
-    }
-
-    /// It takes nothing for now, for this reason.
-    pub(crate) fn blocked(&self, why: &str) {
-        let health = &self.0.destination.health;
-        health.note(why);
-        health.blocked();
-    }
-
-    /// It does not do well, for this reason.
-    pub(crate) fn down(&self, why: &str) {
-        down(&self.0.destination, why, self.0.now, self.0.now_ms);
-    }
-
-    /// An error that does not say how it does.
-    pub(crate) fn note(&self, why: &str) {
-        self.0.destination.health.note(why);
-    }
-}
-
-/// A destination that a worker serves, and does not keep.
-#[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct Condition {
     destination: Weak<Destination>,
     /// The same moment by both clocks.
     now: Instant,
     now_ms: u64,
 }
 
-impl Watch {
+impl Condition {
     /// Whether it is that one: another may have its number by now.
     pub(crate) fn is_of(&self, destination: &Arc<Destination>) -> bool {
         std::ptr::eq(self.destination.as_ptr(), Arc::as_ptr(destination))
@@ -154,6 +122,14 @@ impl Watch {
     pub(crate) fn up(&self) {
         if let Some(destination) = self.destination.upgrade() {
             destination.health.up();
+        }
+    }
+
+    /// It takes nothing for now, for this reason.
+    pub(crate) fn blocked(&self, why: &str) {
+        if let Some(destination) = self.destination.upgrade() {
+            destination.health.note(why);
+            destination.health.blocked();
         }
     }
 

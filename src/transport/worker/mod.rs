@@ -26,12 +26,10 @@ mod thread;
 mod way;
 
 pub(crate) use feed::{Closed, Feed};
-#[cfg(feature = "runtime")]
-pub(crate) use held::Condition;
-#[cfg(any(feature = "kafka", feature = "runtime"))]
-pub(crate) use held::Held;
 #[cfg(feature = "kafka")]
-pub(crate) use held::{Runs, Watch};
+pub(crate) use held::Runs;
+#[cfg(any(feature = "kafka", feature = "runtime"))]
+pub(crate) use held::{Condition, Held};
 pub(crate) use keyed::Keyed;
 pub(crate) use pool::{Job, Pool, submit};
 pub use queue::QueueLimits;

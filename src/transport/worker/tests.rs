@@ -7,8 +7,8 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use super::feed::Feed;
 use super::held::{Held, Runs};
 use super::queue::QueueLimits;
-use super::thread::{Delivery, Threads, Work, Worker};
-use super::{Report, Reports};
+use super::thread::{Delivery, Threads, Work};
+use super::{Report, Reports, Worker};
 use crate::destination::{
     Context, Destination, Endpoint, Health, HealthNow, Manner, Outlet, Parcel, WhenFull,
 };
@@ -373,6 +373,32 @@ fn what_was_taken_is_settled_in_any_order() {
     assert_eq!(stage.dropped(Reason::Other), 1);
     assert_eq!(stage.has()[0], 6);
     assert_eq!((stage.feed.waiting(), stage.totals.delivered.get()), (3, 5));
+}
+
+#[test]
+fn outcomes_come_in_any_order() {
+    let mut stage = Stage::new(4, QueueLimits::default());
+    stage.deliver(0, 0..8, 0);
+    assert_eq!(stage.has(), [0, 1, 2, 3]);
+    for (sequence, left) in [(2, 7), (2, 7), (1, 6), (0, 5), (0, 5)] {
+        stage.feed.outcome(sequence, DELIVERED);
+        assert_eq!(stage.feed.waiting(), left);
+    }
+    // The room is used again, under new numbers.
+    let cx = stage.at(0);
+    stage.feed.flush(&cx);
+    for sequence in [6, 3, 5, 4] {
+        stage.feed.outcome(sequence, DELIVERED);
+    }
+    assert_eq!(stage.feed.waiting(), 1);
+    stage.feed.close(Reason::Shutdown);
+    assert_eq!(
+        (
+            stage.totals.delivered.get(),
+            stage.dropped(Reason::Shutdown)
+        ),
+        (7, 1)
+    );
 }
 
 #[test]
