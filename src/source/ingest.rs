@@ -18,6 +18,8 @@ use mio::unix::SourceFd;
 use super::intake::Counters;
 use super::intake::IngestStats;
 use super::intake::Intake;
+#[cfg(feature = "kafka")]
+use super::kafka::Topic;
 use crate::engine::Handle;
 use crate::limits;
 use crate::sync::atomic::AtomicBool;
@@ -70,15 +72,20 @@ pub struct Ingest {
     stopping: Arc<AtomicBool>,
     waker: Waker,
     counters: Arc<Counters>,
+    /// Those of this machine.
+    bound: Vec<String>,
+    #[cfg(feature = "kafka")]
+    topics: Vec<Topic>,
     sockets: Vec<String>,
 }
 
 impl Ingest {
-    /// Binds the sockets (`udp:<host>:<port>`, `unix:<path>`) and starts one thread.
+    /// Binds the sockets (`udp:<host>:<port>`, `unix:<path>`) and starts one thread for them all,
+    /// and one for each topic of Kafka (`kafka:<brokers>/<topic>?group=<name>`, feature `kafka`).
     ///
     /// # Errors
     ///
-    /// If one of the sockets cannot be bound; then none is.
+    /// If one of the sockets cannot be bound, or a topic is not named well; then none is.
     pub fn start(
         handle: Handle,
         sockets: &[String],
@@ -89,26 +96,39 @@ impl Ingest {
             remote: options.remote,
             receive_buffer: Some(options.receive_buffer),
         };
-        let bound = sockets
-            .iter()
-            .map(|socket| Listener::bind(socket, &listen))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| IngestError(error.to_string()))?;
+        let counters = Arc::new(Counters::default());
+        let intake = || {
+            let declare = options.declare_unknown;
+            Intake::new(handle.clone(), declare, Arc::clone(&counters))
+        };
+        let (mut bound, mut sources) = (Vec::new(), Vec::new());
+        #[cfg(feature = "kafka")]
+        let mut topics = Vec::new();
+        for socket in sockets {
+            #[cfg(feature = "kafka")]
+            if let Some(rest) = socket.strip_prefix("kafka:") {
+                let topic = Topic::start(rest, &handle, intake());
+                let topic =
+                    topic.map_err(|why| IngestError(format!("{}: {why}", shown(socket))))?;
+                sources.push(topic.name().to_owned());
+                topics.push(topic);
+                continue;
+            }
+            let listener = Listener::bind(socket, &listen);
+            let listener = listener.map_err(|error| IngestError(error.to_string()))?;
+            sources.push(listener.name().to_owned());
+            bound.push(listener);
+        }
         let names: Vec<String> = bound
             .iter()
             .map(|listener| listener.name().to_owned())
             .collect();
         let (poll, waker) = register(&bound).map_err(|error| IngestError(error.to_string()))?;
         let stopping = Arc::new(AtomicBool::new(false));
-        let counters = Arc::new(Counters::default());
         let taking = Taking {
             poll,
             listeners: bound,
-            intake: Intake::new(
-                handle.clone(),
-                options.declare_unknown,
-                Arc::clone(&counters),
-            ),
+            intake: intake(),
             handle: handle.clone(),
             stopping: Arc::clone(&stopping),
             until: None,
@@ -127,7 +147,10 @@ impl Ingest {
             stopping,
             waker,
             counters,
-            sockets: names,
+            bound: names,
+            #[cfg(feature = "kafka")]
+            topics,
+            sockets: sources,
         })
     }
 
@@ -162,6 +185,8 @@ impl Ingest {
         let Some(thread) = self.thread.take() else {
             return;
         };
+        #[cfg(feature = "kafka")]
+        self.topics.iter().for_each(Topic::stop);
         self.stopping.store(true, Relaxed);
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "cannot wake the ingest thread");
@@ -170,8 +195,16 @@ impl Ingest {
         if thread.join().is_err() {
             tracing::error!("the ingest thread panicked");
         }
-        self.handle.take_in_no_more(&self.sockets);
+        #[cfg(feature = "kafka")]
+        self.topics.iter().for_each(Topic::join);
+        self.handle.take_in_no_more(&self.bound);
     }
+}
+
+/// A source that could not be read, as far as it may be shown.
+#[cfg(feature = "kafka")]
+fn shown(source: &str) -> &str {
+    source.split_once('?').map_or(source, |(place, _)| place)
 }
 
 impl Drop for Ingest {
@@ -199,7 +232,7 @@ fn register(listeners: &[Listener]) -> io::Result<(Poll, Waker)> {
 const TURN: usize = 256;
 /// How long what the kernel holds is taken after the stop: a sender that goes on, or an engine
 /// that has stopped already, must not keep us for ever.
-const LAST: Duration = Duration::from_secs(1);
+pub(super) const LAST: Duration = Duration::from_secs(1);
 /// How long to wait for room in the lane before looking again.
 const NAP: Duration = Duration::from_micros(50);
 

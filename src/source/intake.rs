@@ -7,6 +7,7 @@ use crate::engine::Event;
 use crate::engine::Handle;
 use crate::engine::Raised;
 use crate::limits;
+use crate::stats::Reason;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::wire::parse;
@@ -31,6 +32,8 @@ pub struct IngestStats {
     pub unknown: u64,
     /// Longer than [`limits::PAYLOAD_BYTES`].
     pub too_big: u64,
+    /// From a broker, and here before: the path in its header says so, or cannot be read.
+    pub looped: u64,
 }
 
 impl IngestStats {
@@ -45,13 +48,14 @@ impl IngestStats {
             ("ingest:bad_text", self.bad_text),
             ("ingest:unknown", self.unknown),
             ("ingest:too_big", self.too_big),
+            ("ingest:looped", self.looped),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
     }
 }
 
-/// The counters behind [`IngestStats`]; only the ingest's thread writes them.
+/// The counters behind [`IngestStats`]; only the ingest's threads write them.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     received: AtomicU64,
@@ -62,6 +66,7 @@ pub(super) struct Counters {
     bad_text: AtomicU64,
     unknown: AtomicU64,
     too_big: AtomicU64,
+    looped: AtomicU64,
 }
 
 impl Counters {
@@ -75,6 +80,7 @@ impl Counters {
             bad_text: self.bad_text.load(Relaxed),
             unknown: self.unknown.load(Relaxed),
             too_big: self.too_big.load(Relaxed),
+            looped: self.looped.load(Relaxed),
         }
     }
 }
@@ -92,6 +98,8 @@ pub(super) struct Intake {
     /// Events met so far. Events are never forgotten, so neither do these grow stale, and there
     /// are no more than the engine takes.
     known: HashMap<String, Event>,
+    /// Whether the engine has begun to shut down.
+    is_over: bool,
 }
 
 impl Intake {
@@ -101,6 +109,7 @@ impl Intake {
             declare_unknown,
             counters,
             known: HashMap::new(),
+            is_over: false,
         }
     }
 
@@ -124,9 +133,33 @@ impl Intake {
             Raised::Unheard => &self.counters.unheard,
             Raised::Dropped(_) => &self.counters.dropped,
         });
+        self.is_over |= raised == Raised::Dropped(Reason::Shutdown);
         match raised {
             Raised::Dropped(reason) => Err(format!("dropped: {}", reason.name())),
             Raised::Queued | Raised::Unheard => Ok(()),
+        }
+    }
+
+    /// Whether the engine has begun to shut down: what it did not take is not ours to confirm.
+    #[cfg(feature = "kafka")]
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// The same for what came from a broker with that path in its header, unless it was here
+    /// before.
+    #[cfg(feature = "kafka")]
+    pub(super) fn take_from(&mut self, path: Option<&[u8]>, payload: &[u8]) -> Result<(), String> {
+        match self.handle.origins().enter(path) {
+            Ok(origin) => {
+                let handle = self.handle.clone();
+                handle.raise_from(origin, || self.take(payload))
+            }
+            Err(why) => {
+                count(&self.counters.received);
+                count(&self.counters.looped);
+                Err(why.to_string())
+            }
         }
     }
 

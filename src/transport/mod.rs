@@ -9,6 +9,8 @@ mod datagram;
 mod flatstore;
 mod group;
 mod intakes;
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
 pub(crate) mod kernel;
 pub(crate) mod listen;
 pub mod manual;
@@ -64,6 +66,8 @@ pub(crate) struct Transports {
     pub(crate) files: Arc<Files>,
     #[cfg(feature = "xmlrpc")]
     callers: Arc<xmlrpc::Callers>,
+    #[cfg(feature = "kafka")]
+    topics: Arc<kafka::Topics>,
     #[cfg(feature = "rabbitmq")]
     brokers: Arc<rabbitmq::Brokers>,
     #[cfg(feature = "runtime")]
@@ -114,6 +118,8 @@ const SCHEMES: &[(&str, Parse)] = &[
     ("rabbitmq", rabbitmq::parse),
     #[cfg(all(feature = "rabbitmq", feature = "tls"))]
     ("rabbitmqs", rabbitmq::parse_tls),
+    #[cfg(feature = "kafka")]
+    ("kafka", kafka::parse),
     ("virtual", group::parse),
 ];
 
@@ -129,6 +135,7 @@ const ELSEWHERE: &[&str] = &[
     "rabbitmq",
     #[cfg(not(all(feature = "rabbitmq", feature = "tls")))]
     "rabbitmqs",
+    #[cfg(not(feature = "kafka"))]
     "kafka",
     "sqs",
     "routing",
@@ -152,6 +159,8 @@ impl Transports {
             files: Arc::new(Files::new(&settings, &gate, &threads, announce)),
             #[cfg(feature = "xmlrpc")]
             callers: Arc::new(xmlrpc::Callers::new(&settings, &gate, &threads, &lookups)),
+            #[cfg(feature = "kafka")]
+            topics: Arc::new(kafka::Topics::new(&settings, &gate, &threads, &lookups)),
             #[cfg(feature = "rabbitmq")]
             brokers: Arc::new(rabbitmq::Brokers::new(
                 &settings, &gate, &lookups, &runtime, reports,

@@ -32,9 +32,10 @@ impl SocketError {
 
 /// The text as it may be shown: cut if long, and without what could be a password.
 fn without_secret(socket: &str) -> String {
+    let socket = without_options(socket);
     let shown: String = match (socket.split_once(':'), socket.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}:***@{}", without_login(host)),
-        _ => without_login(socket),
+        _ => without_login(&socket),
     };
     match shown.char_indices().nth(160) {
         Some((cut, _)) => format!("{}…", &shown[..cut]),
@@ -59,6 +60,16 @@ fn without_login(socket: &str) -> String {
         _ => word.to_owned(),
     };
     let words: Vec<String> = socket.split(' ').map(word).collect();
+    words.join(" ")
+}
+
+/// Without the options of Kafka's sockets: some are secrets, and one may be under a wrong name.
+fn without_options(socket: &str) -> String {
+    let shown = |word: &str| match word.split_once('?') {
+        Some((place, _)) if place.starts_with("kafka:") => format!("{place}?***"),
+        _ => word.to_owned(),
+    };
+    let words: Vec<String> = socket.split([' ', '\t']).map(shown).collect();
     words.join(" ")
 }
 
@@ -321,6 +332,10 @@ mod tests {
         ] {
             assert_eq!(without_secret(written), shown);
         }
+        let group = "virtual:FAILOVER kafka:h/t?g.sasl.pasword=p@ss udp:h:1";
+        let error = SocketError::new(group, "no".to_owned());
+        let shown = r#"socket "virtual:FAILOVER kafka:h/t?*** udp:h:1": no"#;
+        assert_eq!(error.to_string(), shown);
     }
 
     #[test]

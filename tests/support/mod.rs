@@ -5,6 +5,8 @@ pub(crate) mod broker;
 pub(crate) mod child;
 pub(crate) mod engine;
 pub(crate) mod golden;
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
 pub(crate) mod receiver;
 pub(crate) mod stream;
 pub(crate) mod xmlrpc;

@@ -5,9 +5,10 @@ use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use super::feed::Feed;
+use super::held::{Held, Runs};
 use super::queue::QueueLimits;
-use super::thread::{Delivery, Threads, Work};
-use super::{Report, Reports, Worker};
+use super::thread::{Delivery, Threads, Work, Worker};
+use super::{Report, Reports};
 use crate::destination::{
     Context, Destination, Endpoint, Health, HealthNow, Manner, Outlet, Parcel, WhenFull,
 };
@@ -59,6 +60,8 @@ enum Word {
     Panic,
     Down(&'static str),
     Up,
+    /// Takes all.
+    Take,
     /// Leaves the rest.
     Return,
 }
@@ -67,6 +70,7 @@ enum Word {
 struct Puppet {
     words: Receiver<Word>,
     seen: Sender<Vec<(u8, bool)>>,
+    taken: Sender<Held>,
 }
 
 impl Work for Puppet {
@@ -83,6 +87,11 @@ impl Work for Puppet {
                 Ok(Word::Panic) => panic!("as told"),
                 Ok(Word::Down(why)) => delivery.down(why),
                 Ok(Word::Up) => delivery.up(),
+                Ok(Word::Take) => {
+                    while let Some(taken) = delivery.take_first() {
+                        self.taken.send(taken).unwrap();
+                    }
+                }
                 Ok(Word::Return) | Err(_) => return,
             }
         }
@@ -97,6 +106,7 @@ struct Stage {
     destination: Arc<Destination>,
     words: Sender<Word>,
     seen: Receiver<Vec<(u8, bool)>>,
+    taken: Receiver<Held>,
     totals: Arc<Totals>,
     page: Arc<Page>,
     when_full: WhenFull,
@@ -108,9 +118,11 @@ impl Stage {
         let reports = Arc::new(Reports::new(|| {}));
         let threads = Threads::new(Arc::clone(&reports));
         let ((words, told), (see, seen)) = (unbounded(), unbounded());
+        let (take, taken) = unbounded();
         let puppet = Puppet {
             words: told,
             seen: see,
+            taken: take,
         };
         let worker: Worker = threads.spawn("puppet", puppet).unwrap();
         let destination = Arc::new(Destination {
@@ -126,6 +138,7 @@ impl Stage {
             destination,
             words,
             seen,
+            taken,
             totals: Arc::default(),
             page: Arc::new(Page::new()),
             when_full: limits.when_full,
@@ -320,29 +333,45 @@ fn what_an_ended_subscription_waits_for_goes_and_the_worker_is_told() {
 }
 
 #[test]
-fn outcomes_come_in_any_order() {
-    let mut stage = Stage::new(4, QueueLimits::default());
-    stage.deliver(0, 0..8, 0);
-    assert_eq!(stage.has(), [0, 1, 2, 3]);
-    for (sequence, left) in [(2, 7), (2, 7), (1, 6), (0, 5), (0, 5)] {
-        stage.feed.outcome(sequence, DELIVERED);
-        assert_eq!(stage.feed.waiting(), left);
+fn what_was_taken_is_settled_in_any_order() {
+    let mut stage = Stage::new(6, QueueLimits::default());
+    stage.deliver(1, 0..2, 0);
+    assert_eq!(stage.has()[0], 0);
+    stage.tell(Word::Take);
+    stage.deliver(2, 2..9, 0);
+    stage.has();
+    stage.tell(Word::Take);
+    let mut taken: Vec<Held> = (0..6)
+        .map(|_| stage.taken.recv_timeout(Duration::from_secs(10)).unwrap())
+        .collect();
+    let payloads: Vec<u8> = taken.iter().map(|taken| taken.payload()[0]).collect();
+    assert_eq!(payloads, [0, 1, 2, 3, 4, 5]);
+    // The youngest first: others take its room, whatever becomes of its elders.
+    for _ in 0..2 {
+        Runs::default().settle(taken.pop().unwrap(), DELIVERED);
     }
-    // The room is used again, under new numbers.
-    let cx = stage.at(0);
-    stage.feed.flush(&cx);
-    for sequence in [6, 3, 5, 4] {
-        stage.feed.outcome(sequence, DELIVERED);
+    stage.settle(2);
+    assert_eq!((stage.feed.waiting(), stage.totals.delivered.get()), (7, 2));
+    assert_eq!(stage.has(), [6, 7]);
+    let page = Arc::clone(&stage.page);
+    stage.feed.cancel(&page, 1);
+    let withdrawn: Vec<bool> = taken.iter().map(Held::is_withdrawn).collect();
+    assert_eq!(withdrawn, [true, true, false, false]);
+    // What follows each other and fared the same is one report; what is forgotten is a drop.
+    let mut runs = Runs::default();
+    for one in taken.drain(..3) {
+        runs.settle(one, DELIVERED);
     }
-    assert_eq!(stage.feed.waiting(), 1);
-    stage.feed.close(Reason::Shutdown);
-    assert_eq!(
-        (
-            stage.totals.delivered.get(),
-            stage.dropped(Reason::Shutdown)
-        ),
-        (7, 1)
-    );
+    drop(runs);
+    let run = stage.reports.pop().unwrap();
+    assert_eq!((run.sequence, run.count), (0, 3));
+    for sequence in 0..3 {
+        stage.feed.outcome(sequence, run.outcome);
+    }
+    drop(taken);
+    stage.settle(1);
+    assert_eq!(stage.dropped(Reason::Other), 1);
+    assert_eq!((stage.feed.waiting(), stage.totals.delivered.get()), (3, 5));
 }
 
 #[test]
@@ -405,8 +434,9 @@ fn threads_end_with_what_they_serve_or_with_the_engine() {
         "the thread has ended"
     );
     let (_, words) = unbounded();
-    let (seen, _) = unbounded();
-    let refused = stage.threads.spawn("late", Puppet { words, seen });
+    let ((seen, _), (taken, _)) = (unbounded(), unbounded());
+    let late = Puppet { words, seen, taken };
+    let refused = stage.threads.spawn("late", late);
     assert_eq!(refused.unwrap_err(), "the engine has shut down");
     let fresh = Stage::new(1, QueueLimits::default());
     drop(fresh.feed);

@@ -1,9 +1,10 @@
 //! The way from the reactor to a worker: a thread or a task.
 
+#[cfg(feature = "rabbitmq")]
 use std::sync::Arc;
 
 use crossbeam::channel::{Sender, TrySendError};
-#[cfg(feature = "runtime")]
+#[cfg(feature = "rabbitmq")]
 use tokio::sync::{Notify, mpsc};
 
 use super::thread::Batch;
@@ -16,9 +17,9 @@ pub(crate) struct Worker(Way);
 enum Way {
     Thread {
         jobs: Sender<Batch>,
-        nudges: Sender<()>,
+        nudge: Nudge,
     },
-    #[cfg(feature = "runtime")]
+    #[cfg(feature = "rabbitmq")]
     Task {
         jobs: mpsc::Sender<Batch>,
         nudge: Arc<Notify>,
@@ -30,11 +31,11 @@ enum Way {
 pub(super) struct Stopped;
 
 impl Worker {
-    pub(super) fn thread(jobs: Sender<Batch>, nudges: Sender<()>) -> Self {
-        Self(Way::Thread { jobs, nudges })
+    pub(super) fn thread(jobs: Sender<Batch>, nudge: Nudge) -> Self {
+        Self(Way::Thread { jobs, nudge })
     }
 
-    #[cfg(feature = "runtime")]
+    #[cfg(feature = "rabbitmq")]
     pub(super) fn task(jobs: mpsc::Sender<Batch>, nudge: Arc<Notify>) -> Self {
         Self(Way::Task { jobs, nudge })
     }
@@ -42,12 +43,8 @@ impl Worker {
     /// Has the worker look around.
     pub(crate) fn nudge(&self) {
         match &self.0 {
-            Way::Thread { nudges, .. } => match nudges.try_send(()) {
-                // One that is on its way is enough.
-                Ok(()) | Err(TrySendError::Full(())) => {}
-                Err(TrySendError::Disconnected(())) => tracing::debug!("the worker has stopped"),
-            },
-            #[cfg(feature = "runtime")]
+            Way::Thread { nudge, .. } => nudge.send(),
+            #[cfg(feature = "rabbitmq")]
             Way::Task { nudge, .. } => nudge.notify_one(),
         }
     }
@@ -56,7 +53,7 @@ impl Worker {
     pub(super) fn is_full(&self) -> bool {
         match &self.0 {
             Way::Thread { jobs, .. } => jobs.is_full(),
-            #[cfg(feature = "runtime")]
+            #[cfg(feature = "rabbitmq")]
             Way::Task { jobs, .. } => jobs.capacity() == 0,
         }
     }
@@ -65,8 +62,26 @@ impl Worker {
     pub(super) fn hand(&self, batch: Batch) -> Result<(), Stopped> {
         match &self.0 {
             Way::Thread { jobs, .. } => jobs.try_send(batch).map_err(|_| Stopped),
-            #[cfg(feature = "runtime")]
+            #[cfg(feature = "rabbitmq")]
             Way::Task { jobs, .. } => jobs.try_send(batch).map_err(|_| Stopped),
+        }
+    }
+}
+
+/// What has a worker thread look around, and does not keep it alive.
+#[derive(Clone, Debug)]
+pub(crate) struct Nudge(Sender<()>);
+
+impl Nudge {
+    pub(super) fn new(nudges: Sender<()>) -> Self {
+        Self(nudges)
+    }
+
+    pub(crate) fn send(&self) {
+        match self.0.try_send(()) {
+            // One that is on its way is enough.
+            Ok(()) | Err(TrySendError::Full(())) => {}
+            Err(TrySendError::Disconnected(())) => tracing::debug!("the worker has stopped"),
         }
     }
 }
