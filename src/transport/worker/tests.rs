@@ -7,8 +7,8 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use super::feed::Feed;
 use super::held::{Held, Runs};
 use super::queue::QueueLimits;
-use super::thread::{Delivery, Threads, Work, Worker};
-use super::{Report, Reports};
+use super::thread::{Delivery, Threads, Work};
+use super::{Report, Reports, Worker};
 use crate::destination::{
     Context, Destination, Endpoint, Health, HealthNow, Manner, Outlet, Parcel, WhenFull,
 };
