@@ -44,7 +44,11 @@ fn node(cluster: &Cluster, topic: &str, name: &str, lane: usize) -> Node {
     engine
         .subscribe("E_X", &udp.socket(), Expire::Never)
         .unwrap();
-    let options = format!("?group={name}&g.auto.offset.reset=earliest&g.fetch.wait.max.ms=20");
+    // The mock lets a new member in only when the one that left would have been silent for long.
+    let options = format!(
+        "?group={name}&g.auto.offset.reset=earliest&g.fetch.wait.max.ms=20\
+         &g.session.timeout.ms=6000&g.heartbeat.interval.ms=500"
+    );
     let source = cluster.socket(topic, &options);
     let ingest = Ingest::start(engine.handle(), &[source], IngestOptions::default()).unwrap();
     Node {

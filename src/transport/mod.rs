@@ -20,8 +20,10 @@ pub(crate) mod rabbitmq;
 mod resolve;
 pub(crate) mod route;
 #[cfg(feature = "runtime")]
-mod runtime;
+pub(crate) mod runtime;
 mod socket;
+#[cfg(feature = "sqs")]
+mod sqs;
 mod tcp;
 pub(crate) mod throttle;
 pub(crate) mod udp;
@@ -68,6 +70,8 @@ pub(crate) struct Transports {
     callers: Arc<xmlrpc::Callers>,
     #[cfg(feature = "kafka")]
     topics: Arc<kafka::Topics>,
+    #[cfg(feature = "sqs")]
+    queues: Arc<sqs::Queues>,
     #[cfg(feature = "rabbitmq")]
     brokers: Arc<rabbitmq::Brokers>,
     #[cfg(feature = "runtime")]
@@ -120,6 +124,8 @@ const SCHEMES: &[(&str, Parse)] = &[
     ("rabbitmqs", rabbitmq::parse_tls),
     #[cfg(feature = "kafka")]
     ("kafka", kafka::parse),
+    #[cfg(feature = "sqs")]
+    ("sqs", sqs::parse),
     ("virtual", group::parse),
 ];
 
@@ -137,6 +143,7 @@ const ELSEWHERE: &[&str] = &[
     "rabbitmqs",
     #[cfg(not(feature = "kafka"))]
     "kafka",
+    #[cfg(not(feature = "sqs"))]
     "sqs",
     "routing",
 ];
@@ -161,6 +168,10 @@ impl Transports {
             callers: Arc::new(xmlrpc::Callers::new(&settings, &gate, &threads, &lookups)),
             #[cfg(feature = "kafka")]
             topics: Arc::new(kafka::Topics::new(&settings, &gate, &threads, &lookups)),
+            #[cfg(feature = "sqs")]
+            queues: Arc::new(sqs::Queues::new(
+                &settings, &gate, &lookups, &runtime, reports,
+            )),
             #[cfg(feature = "rabbitmq")]
             brokers: Arc::new(rabbitmq::Brokers::new(
                 &settings, &gate, &lookups, &runtime, reports,
@@ -305,6 +316,16 @@ impl Transports {
             .and_then(|()| parsed.check())
             .and_then(|()| self.intakes.refuse_parsed(parsed))
             .map_err(|problem| SocketError::new(text, problem))
+    }
+
+    /// A queue of a broker to take events from.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) fn broker_queue(
+        &self,
+        scheme: &str,
+        rest: &str,
+    ) -> Result<rabbitmq::Source, String> {
+        rabbitmq::Source::read(scheme, rest, &self.brokers)
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {

@@ -23,7 +23,7 @@ use crate::event::Value;
 use crate::origin::{HEADER, Origin, Origins};
 use crate::stats::{Outcome, Reason};
 use crate::transport::policy::Gate;
-use crate::transport::worker::{Delivery, Held, Keyed, Nudge, Runs, Watch, Work};
+use crate::transport::worker::{Condition, Delivery, Held, Keyed, Nudge, Runs, Work};
 use crate::wire::parse;
 
 /// How often what waits is looked through.
@@ -67,7 +67,7 @@ impl Target {
 /// A destination that was served.
 #[derive(Debug)]
 struct Served {
-    watch: Watch,
+    condition: Condition,
     target: Arc<Target>,
     is_down: bool,
 }
@@ -135,16 +135,16 @@ impl Publisher {
     /// Knows the destination of an item from now on.
     fn learn(&mut self, taken: &Held) -> bool {
         let destination = taken.destination();
-        if matches!(self.served.get(&destination.id), Some(known) if known.watch.is_of(destination))
+        if matches!(self.served.get(&destination.id), Some(known) if known.condition.is_of(destination))
         {
             return true;
         }
-        self.served.retain(|_, served| !served.watch.is_over());
+        self.served.retain(|_, served| !served.condition.is_over());
         let Some(target) = self.targets.find(&destination.key) else {
             return false;
         };
         let served = Served {
-            watch: taken.watch(),
+            condition: taken.condition(),
             target,
             is_down: false,
         };
@@ -193,7 +193,7 @@ impl Publisher {
         if let Some(served) = self.served.get_mut(&taken.destination().id)
             && std::mem::take(&mut served.is_down)
         {
-            served.watch.up();
+            served.condition.up();
         }
         runs.settle(taken, Outcome::Delivered);
     }
@@ -210,9 +210,9 @@ impl Publisher {
             match verdict {
                 Verdict::Down(_) => {
                     served.is_down = true;
-                    served.watch.down(&text);
+                    served.condition.down(&text);
                 }
-                _ => served.watch.note(&text),
+                _ => served.condition.note(&text),
             }
         }
         runs.settle(taken, verdict.outcome());
@@ -238,7 +238,7 @@ impl Publisher {
             _ => {
                 self.trouble = reason;
                 for served in self.served.values() {
-                    served.watch.note(&self.trouble);
+                    served.condition.note(&self.trouble);
                 }
                 if self.road == Road::Closed {
                     self.all_down();
@@ -250,7 +250,7 @@ impl Publisher {
     fn all_down(&mut self) {
         for served in self.served.values_mut() {
             served.is_down = true;
-            served.watch.down(&self.trouble);
+            served.condition.down(&self.trouble);
         }
     }
 
@@ -271,7 +271,7 @@ impl Publisher {
             self.trouble.clear();
             for served in self.served.values_mut() {
                 served.is_down = false;
-                served.watch.up();
+                served.condition.up();
             }
         }
     }

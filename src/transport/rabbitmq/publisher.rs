@@ -21,7 +21,7 @@ use crate::origin::{HEADER, Origin};
 use crate::stats::{Outcome, Reason};
 use crate::transport::runtime::Stopping;
 use crate::transport::tcp::retry::Retry;
-use crate::transport::worker::{Arrivals, Held, Runs, Watch};
+use crate::transport::worker::{Arrivals, Condition, Held, Runs};
 
 /// AMQP's number for messages that outlive the broker.
 const PERSISTENT: u8 = 2;
@@ -47,7 +47,7 @@ pub(super) struct Publisher {
     trouble: Option<(Failure, Instant)>,
     retry: Retry,
     /// How the destination of the last event is told how it does.
-    condition: Option<Watch>,
+    condition: Option<Condition>,
 }
 
 /// An event, and how far it has come.
@@ -127,8 +127,8 @@ impl Publisher {
     }
 
     fn take(&mut self, held: Held) {
-        if !matches!(&self.condition, Some(watch) if watch.is_of(held.destination())) {
-            self.condition = Some(held.watch());
+        if !matches!(&self.condition, Some(known) if known.is_of(held.destination())) {
+            self.condition = Some(held.condition());
         }
         self.link.want();
         self.entries.push_back(Some(Entry {

@@ -1,7 +1,7 @@
 //! The reactor's end of a worker thread.
 //!
 //! A window of parcels is in the worker's hands; the rest waits here, where the oldest can still
-//! be dropped and an unsubscription takes effect. The worker settles what it has in any order.
+//! be dropped and an unsubscription takes effect. The worker settles what it has, in any order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ pub(crate) struct Feed {
     destination: Arc<Destination>,
     worker: Worker,
     queue: Queue,
-    /// Of the parcels in the worker's hands, oldest first, with their bytes; what was settled
-    /// before its elders leaves its place empty.
+    /// Of the parcels in the worker's hands, oldest first, with their bytes. None stands for one
+    /// that was settled before an older one.
     handed: VecDeque<Option<(Ticket, usize)>>,
-    /// How many of them are not settled.
-    unsettled: usize,
-    handed_bytes: usize,
+    /// Those that are not settled.
+    held: usize,
+    held_bytes: usize,
     /// The sequence number of the oldest of them.
-    oldest: u64,
+    settled: u64,
     window: usize,
     marks: Arc<Marks>,
 }
@@ -47,9 +47,9 @@ impl Feed {
             worker: worker.clone(),
             queue: Queue::new(limits),
             handed: VecDeque::new(),
-            unsettled: 0,
-            handed_bytes: 0,
-            oldest: 0,
+            held: 0,
+            held_bytes: 0,
+            settled: 0,
             window: window.clamp(1, Marks::MAX),
             marks: Arc::default(),
         }
@@ -76,7 +76,7 @@ impl Feed {
 
     fn has_room(&self) -> bool {
         let bytes = self.queue.next_bytes().unwrap_or(0);
-        let fits = self.unsettled < self.window && self.handed_bytes + bytes <= WINDOW_BYTES;
+        let fits = self.held < self.window && self.held_bytes + bytes <= WINDOW_BYTES;
         self.handed.is_empty() || (fits && self.handed.len() < Marks::MAX)
     }
 
@@ -92,9 +92,9 @@ impl Feed {
             ..
         } = parcel;
         let is_urgent = ticket.is_urgent();
-        let sequence = self.oldest + self.handed.len() as u64;
-        self.handed_bytes += payload.len();
-        self.unsettled += 1;
+        let sequence = self.settled + self.handed.len() as u64;
+        self.held += 1;
+        self.held_bytes += payload.len();
         self.handed.push_back(Some((ticket, payload.len())));
         Item {
             payload,
@@ -105,16 +105,16 @@ impl Feed {
         }
     }
 
-    /// The ticket of that parcel, unless it was settled.
+    /// Takes the ticket of a parcel back, unless that was done before.
     fn take_back(&mut self, sequence: u64) -> Option<Ticket> {
-        let place = usize::try_from(sequence.checked_sub(self.oldest)?).ok()?;
-        let (ticket, bytes) = self.handed.get_mut(place)?.take()?;
-        self.marks.clear(sequence);
-        self.handed_bytes -= bytes;
-        self.unsettled -= 1;
+        let index = usize::try_from(sequence.checked_sub(self.settled)?).ok()?;
+        let (ticket, bytes) = self.handed.get_mut(index)?.take()?;
+        self.held -= 1;
+        self.held_bytes -= bytes;
         while let Some(None) = self.handed.front() {
             self.handed.pop_front();
-            self.oldest += 1;
+            self.marks.clear(self.settled);
+            self.settled += 1;
         }
         Some(ticket)
     }
@@ -138,7 +138,6 @@ impl Outlet for Feed {
     }
 
     fn outcome(&mut self, sequence: u64, outcome: Outcome) {
-        // What was settled here already is not settled again.
         if let Some(ticket) = self.take_back(sequence) {
             ticket.settle(outcome);
         }
@@ -148,8 +147,10 @@ impl Outlet for Feed {
         self.queue.cancel(page, place);
         let mut any = false;
         for (index, handed) in self.handed.iter().enumerate() {
-            if matches!(handed, Some((ticket, _)) if ticket.is_for(page, place)) {
-                self.marks.set(self.oldest + index as u64);
+            if let Some((ticket, _)) = handed
+                && ticket.is_for(page, place)
+            {
+                self.marks.set(self.settled + index as u64);
                 any = true;
             }
         }
@@ -159,17 +160,16 @@ impl Outlet for Feed {
     }
 
     fn close(&mut self, reason: Reason) {
-        while !self.handed.is_empty() {
-            // The oldest is never one that was settled.
-            if let Some(ticket) = self.take_back(self.oldest) {
-                ticket.dropped(reason);
-            }
+        while !self.handed.is_empty()
+            && let Some(ticket) = self.take_back(self.settled)
+        {
+            ticket.dropped(reason);
         }
         self.queue.clear(reason);
     }
 
     fn waiting(&self) -> usize {
-        self.unsettled + self.queue.len()
+        self.held + self.queue.len()
     }
 }
 

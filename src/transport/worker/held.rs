@@ -1,6 +1,6 @@
 //! What a worker took out of a delivery, to settle it when it knows what became of it.
 #![cfg_attr(
-    not(all(feature = "kafka", feature = "rabbitmq")),
+    not(all(feature = "kafka", feature = "runtime")),
     allow(dead_code, reason = "what only brokers need, that confirm later")
 )]
 
@@ -63,9 +63,9 @@ impl Held {
         self.line.is_withdrawn(self.item.sequence)
     }
 
-    /// To tell how its destination does, also when nothing is under way.
-    pub(crate) fn watch(&self) -> Watch {
-        Watch {
+    /// How its destination does, to be told also when this event is gone.
+    pub(crate) fn condition(&self) -> Condition {
+        Condition {
             destination: Arc::downgrade(&self.line.destination),
             now: self.line.now,
             now_ms: self.line.now_ms,
@@ -97,16 +97,17 @@ impl Drop for Held {
     }
 }
 
-/// A destination that a worker serves, and does not keep.
-#[derive(Debug)]
-pub(crate) struct Watch {
+/// Tells how a destination does, and does not keep it: it is what keeps the way to its worker
+/// open.
+#[derive(Clone, Debug)]
+pub(crate) struct Condition {
     destination: Weak<Destination>,
     /// The same moment by both clocks.
     now: Instant,
     now_ms: u64,
 }
 
-impl Watch {
+impl Condition {
     /// Whether it is that one: another may have its number by now.
     pub(crate) fn is_of(&self, destination: &Arc<Destination>) -> bool {
         std::ptr::eq(self.destination.as_ptr(), Arc::as_ptr(destination))
@@ -124,18 +125,18 @@ impl Watch {
         }
     }
 
-    /// It does not, for this reason.
-    pub(crate) fn down(&self, error: &str) {
-        if let Some(destination) = self.destination.upgrade() {
-            down(&destination, error, self.now, self.now_ms);
-        }
-    }
-
     /// It takes nothing for now, for this reason.
     pub(crate) fn blocked(&self, why: &str) {
         if let Some(destination) = self.destination.upgrade() {
             destination.health.note(why);
             destination.health.blocked();
+        }
+    }
+
+    /// It does not, for this reason.
+    pub(crate) fn down(&self, error: &str) {
+        if let Some(destination) = self.destination.upgrade() {
+            down(&destination, error, self.now, self.now_ms);
         }
     }
 

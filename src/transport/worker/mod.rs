@@ -20,18 +20,20 @@ mod held;
 mod keyed;
 mod pool;
 mod queue;
-#[cfg(feature = "rabbitmq")]
+#[cfg(feature = "runtime")]
 mod task;
 mod thread;
 mod way;
 
 pub(crate) use feed::{Closed, Feed};
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
-pub(crate) use held::{Held, Runs, Watch};
+pub(crate) use held::Runs;
+#[cfg(any(feature = "kafka", feature = "runtime"))]
+pub(crate) use held::{Condition, Held};
 pub(crate) use keyed::Keyed;
 pub(crate) use pool::{Job, Pool, submit};
 pub use queue::QueueLimits;
-#[cfg(feature = "rabbitmq")]
+#[cfg(feature = "runtime")]
 pub(crate) use task::{Arrivals, arrivals};
 #[cfg(feature = "xmlrpc")]
 pub(crate) use thread::Pause;

@@ -1,10 +1,10 @@
 //! The way from the reactor to a worker: a thread or a task.
 
-#[cfg(feature = "rabbitmq")]
+#[cfg(feature = "runtime")]
 use std::sync::Arc;
 
 use crossbeam::channel::{Sender, TrySendError};
-#[cfg(feature = "rabbitmq")]
+#[cfg(feature = "runtime")]
 use tokio::sync::{Notify, mpsc};
 
 use super::thread::Batch;
@@ -19,7 +19,7 @@ enum Way {
         jobs: Sender<Batch>,
         nudge: Nudge,
     },
-    #[cfg(feature = "rabbitmq")]
+    #[cfg(feature = "runtime")]
     Task {
         jobs: mpsc::Sender<Batch>,
         nudge: Arc<Notify>,
@@ -35,7 +35,7 @@ impl Worker {
         Self(Way::Thread { jobs, nudge })
     }
 
-    #[cfg(feature = "rabbitmq")]
+    #[cfg(feature = "runtime")]
     pub(super) fn task(jobs: mpsc::Sender<Batch>, nudge: Arc<Notify>) -> Self {
         Self(Way::Task { jobs, nudge })
     }
@@ -44,7 +44,7 @@ impl Worker {
     pub(crate) fn nudge(&self) {
         match &self.0 {
             Way::Thread { nudge, .. } => nudge.send(),
-            #[cfg(feature = "rabbitmq")]
+            #[cfg(feature = "runtime")]
             Way::Task { nudge, .. } => nudge.notify_one(),
         }
     }
@@ -53,7 +53,7 @@ impl Worker {
     pub(super) fn is_full(&self) -> bool {
         match &self.0 {
             Way::Thread { jobs, .. } => jobs.is_full(),
-            #[cfg(feature = "rabbitmq")]
+            #[cfg(feature = "runtime")]
             Way::Task { jobs, .. } => jobs.capacity() == 0,
         }
     }
@@ -62,7 +62,7 @@ impl Worker {
     pub(super) fn hand(&self, batch: Batch) -> Result<(), Stopped> {
         match &self.0 {
             Way::Thread { jobs, .. } => jobs.try_send(batch).map_err(|_| Stopped),
-            #[cfg(feature = "rabbitmq")]
+            #[cfg(feature = "runtime")]
             Way::Task { jobs, .. } => jobs.try_send(batch).map_err(|_| Stopped),
         }
     }
