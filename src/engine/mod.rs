@@ -36,6 +36,8 @@ use crate::limits::BATCH_CHANGES;
 use crate::origin::{Origin, Origins};
 use crate::registry::{Change, Changed, EventCell, Expire, Subscription, Target};
 use crate::stats::Stats;
+#[cfg(feature = "rabbitmq")]
+use crate::transport::rabbitmq::Source;
 use crate::transport::route::Occurrence;
 use crate::transport::{Policy, RotateError, SocketError};
 use crate::wire::jsonrpc;
@@ -404,6 +406,12 @@ impl Handle {
     #[allow(dead_code, reason = "for transports that are features")]
     pub(crate) fn origins(&self) -> &Arc<Origins> {
         &self.shared.origins
+    }
+
+    /// A queue of a broker to take events from.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) fn broker_queue(&self, scheme: &str, rest: &str) -> Result<Source, String> {
+        self.shared.transports.broker_queue(scheme, rest)
     }
 
     /// Whether this thread's lane takes another event: for sources that can wait.

@@ -20,10 +20,14 @@ use super::intake::IngestStats;
 use super::intake::Intake;
 #[cfg(feature = "kafka")]
 use super::kafka::Topic;
+#[cfg(feature = "rabbitmq")]
+use super::rabbitmq::Queue;
 use crate::engine::Handle;
 use crate::limits;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::Ordering::Relaxed;
+#[cfg(feature = "rabbitmq")]
+use crate::transport::SocketError;
 use crate::transport::listen::ListenOptions;
 use crate::transport::listen::Listener;
 use crate::transport::throttle::Throttle;
@@ -76,12 +80,15 @@ pub struct Ingest {
     bound: Vec<String>,
     #[cfg(feature = "kafka")]
     topics: Vec<Topic>,
+    #[cfg(feature = "rabbitmq")]
+    queues: Vec<Queue>,
     sockets: Vec<String>,
 }
 
 impl Ingest {
     /// Binds the sockets (`udp:<host>:<port>`, `unix:<path>`) and starts one thread for them all,
     /// and one for each topic of Kafka (`kafka:<brokers>/<topic>?group=<name>`, feature `kafka`).
+    /// Queues of RabbitMQ (`rabbitmq:<host>/queue=<name>`, feature `rabbitmq`) have a task each.
     ///
     /// # Errors
     ///
@@ -104,7 +111,18 @@ impl Ingest {
         let (mut bound, mut sources) = (Vec::new(), Vec::new());
         #[cfg(feature = "kafka")]
         let mut topics = Vec::new();
+        #[cfg(feature = "rabbitmq")]
+        let mut queues = Vec::new();
         for socket in sockets {
+            #[cfg(feature = "rabbitmq")]
+            if Queue::is_named(socket) {
+                let queue = Queue::start(socket, &handle, intake());
+                let refuse = |why| IngestError(SocketError::new(socket, why).to_string());
+                let queue = queue.map_err(refuse)?;
+                sources.push(queue.name().to_owned());
+                queues.push(queue);
+                continue;
+            }
             #[cfg(feature = "kafka")]
             if let Some(rest) = socket.strip_prefix("kafka:") {
                 let topic = Topic::start(rest, &handle, intake());
@@ -150,6 +168,8 @@ impl Ingest {
             bound: names,
             #[cfg(feature = "kafka")]
             topics,
+            #[cfg(feature = "rabbitmq")]
+            queues,
             sockets: sources,
         })
     }
@@ -187,6 +207,8 @@ impl Ingest {
         };
         #[cfg(feature = "kafka")]
         self.topics.iter().for_each(Topic::stop);
+        #[cfg(feature = "rabbitmq")]
+        self.queues.iter().for_each(Queue::stop);
         self.stopping.store(true, Relaxed);
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "cannot wake the ingest thread");
@@ -197,6 +219,8 @@ impl Ingest {
         }
         #[cfg(feature = "kafka")]
         self.topics.iter().for_each(Topic::join);
+        #[cfg(feature = "rabbitmq")]
+        self.queues.iter().for_each(Queue::join);
         self.handle.take_in_no_more(&self.bound);
     }
 }

@@ -1,6 +1,7 @@
 //! What becomes of one datagram: read, checked, raised, counted.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::engine::Event;
@@ -89,6 +90,37 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
+/// Why an event was not raised.
+#[derive(Debug)]
+pub(super) struct NotTaken {
+    pub(super) why: String,
+    /// Whether it would be the same at another time: nobody can make anything of it.
+    #[cfg_attr(not(feature = "rabbitmq"), allow(dead_code))]
+    pub(super) is_poison: bool,
+}
+
+impl NotTaken {
+    fn poison(why: String) -> Self {
+        Self {
+            why,
+            is_poison: true,
+        }
+    }
+
+    fn here(why: String) -> Self {
+        Self {
+            why,
+            is_poison: false,
+        }
+    }
+}
+
+impl fmt::Display for NotTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
 /// Reads datagrams and raises them.
 #[derive(Debug)]
 pub(super) struct Intake {
@@ -114,11 +146,12 @@ impl Intake {
     }
 
     /// Raises what the datagram holds, or says why not.
-    pub(super) fn take(&mut self, datagram: &[u8]) -> Result<(), String> {
+    pub(super) fn take(&mut self, datagram: &[u8]) -> Result<(), NotTaken> {
         count(&self.counters.received);
         if datagram.len() > limits::PAYLOAD_BYTES {
             count(&self.counters.too_big);
-            return Err(format!("longer than {} bytes", limits::PAYLOAD_BYTES));
+            let why = format!("longer than {} bytes", limits::PAYLOAD_BYTES);
+            return Err(NotTaken::poison(why));
         }
         let repaired = parse::repair(datagram);
         let payload = repaired.trim_ascii();
@@ -127,7 +160,8 @@ impl Intake {
             self.take_json(payload)
         } else {
             self.take_text(&repaired)
-        }?;
+        }
+        .map_err(NotTaken::poison)?;
         count(match raised {
             Raised::Queued => &self.counters.raised,
             Raised::Unheard => &self.counters.unheard,
@@ -135,21 +169,25 @@ impl Intake {
         });
         self.is_over |= raised == Raised::Dropped(Reason::Shutdown);
         match raised {
-            Raised::Dropped(reason) => Err(format!("dropped: {}", reason.name())),
+            Raised::Dropped(reason) => Err(NotTaken::here(format!("dropped: {}", reason.name()))),
             Raised::Queued | Raised::Unheard => Ok(()),
         }
     }
 
     /// Whether the engine has begun to shut down: what it did not take is not ours to confirm.
-    #[cfg(feature = "kafka")]
+    #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
 
     /// The same for what came from a broker with that path in its header, unless it was here
     /// before.
-    #[cfg(feature = "kafka")]
-    pub(super) fn take_from(&mut self, path: Option<&[u8]>, payload: &[u8]) -> Result<(), String> {
+    #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+    pub(super) fn take_from(
+        &mut self,
+        path: Option<&[u8]>,
+        payload: &[u8],
+    ) -> Result<(), NotTaken> {
         match self.handle.origins().enter(path) {
             Ok(origin) => {
                 let handle = self.handle.clone();
@@ -158,7 +196,7 @@ impl Intake {
             Err(why) => {
                 count(&self.counters.received);
                 count(&self.counters.looped);
-                Err(why.to_string())
+                Err(NotTaken::here(why.to_string()))
             }
         }
     }

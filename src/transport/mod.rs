@@ -20,7 +20,7 @@ pub(crate) mod rabbitmq;
 mod resolve;
 pub(crate) mod route;
 #[cfg(feature = "runtime")]
-mod runtime;
+pub(crate) mod runtime;
 mod socket;
 #[cfg(feature = "sqs")]
 mod sqs;
@@ -316,6 +316,16 @@ impl Transports {
             .and_then(|()| parsed.check())
             .and_then(|()| self.intakes.refuse_parsed(parsed))
             .map_err(|problem| SocketError::new(text, problem))
+    }
+
+    /// A queue of a broker to take events from.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) fn broker_queue(
+        &self,
+        scheme: &str,
+        rest: &str,
+    ) -> Result<rabbitmq::Source, String> {
+        rabbitmq::Source::read(scheme, rest, &self.brokers)
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {

@@ -12,6 +12,7 @@
 //! | `kit` | what the client library runs on |
 //! | `publisher` | the task of one socket: what is published, and what became of it |
 //! | `flight` | messages on their way to the broker |
+//! | `source` | queues that events are taken from |
 //! | `failure` | what went wrong, in words |
 //!
 //! Each socket has a task and a channel of its own, from when it is subscribed until its last
@@ -26,6 +27,7 @@ mod kit;
 mod link;
 mod percent;
 mod publisher;
+mod source;
 mod trust;
 
 use std::hash::RandomState;
@@ -49,6 +51,7 @@ use connection::Peer;
 use grammar::Text;
 use link::Link;
 use publisher::Publisher;
+pub(crate) use source::{Source, Taker, Verdict};
 use trust::Trust;
 
 /// How `rabbitmq:` sockets behave, as far as they do not say it themselves.

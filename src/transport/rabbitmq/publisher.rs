@@ -21,7 +21,7 @@ use crate::origin::{HEADER, Origin};
 use crate::stats::{Outcome, Reason};
 use crate::transport::runtime::Stopping;
 use crate::transport::tcp::retry::Retry;
-use crate::transport::worker::{Arrivals, Condition, Held};
+use crate::transport::worker::{Arrivals, Condition, Held, Runs};
 
 /// AMQP's number for messages that outlive the broker.
 const PERSISTENT: u8 = 2;
@@ -127,7 +127,9 @@ impl Publisher {
     }
 
     fn take(&mut self, held: Held) {
-        self.condition = Some(held.condition());
+        if !matches!(&self.condition, Some(known) if known.is_of(held.destination())) {
+            self.condition = Some(held.condition());
+        }
         self.link.want();
         self.entries.push_back(Some(Entry {
             held,
@@ -169,10 +171,11 @@ impl Publisher {
         let now = Instant::now();
         let obstacle = self.obstacle();
         let patience = self.brokers.settings.command_time;
+        let mut runs = Runs::default();
         for place in &mut self.entries {
             let given_up = |entry: &Entry| entry.given_up(now, obstacle.as_ref(), patience);
             if let Some(outcome) = place.as_ref().and_then(given_up) {
-                settle(place, outcome);
+                settle(place, outcome, &mut runs);
             }
         }
         self.forget();
@@ -286,8 +289,9 @@ impl Publisher {
             () = until(due) => return true,
             landed = landed => landed,
         };
+        let mut runs = Runs::default();
         for (number, fate) in landed {
-            self.landed(number, fate);
+            self.landed(number, fate, &mut runs);
         }
         self.forget();
         true
@@ -304,7 +308,7 @@ impl Publisher {
     }
 
     /// A message has landed.
-    fn landed(&mut self, number: u64, fate: Fate) {
+    fn landed(&mut self, number: u64, fate: Fate, runs: &mut Runs) {
         if let Fate::Lost(failure) = fate {
             // The others of this channel are lost as well.
             if self.flight.is_some() {
@@ -331,15 +335,15 @@ impl Publisher {
         // What was given up meanwhile is settled otherwise.
         let index = number.checked_sub(self.first).map(|index| index as usize);
         if let Some(place) = index.and_then(|index| self.entries.get_mut(index)) {
-            settle(place, outcome);
+            settle(place, outcome, runs);
         }
     }
 }
 
 /// Settles what is there, if something is.
-fn settle(place: &mut Option<Entry>, outcome: Outcome) {
+fn settle(place: &mut Option<Entry>, outcome: Outcome, runs: &mut Runs) {
     if let Some(entry) = place.take() {
-        entry.held.settle(outcome);
+        runs.settle(entry.held, outcome);
     }
 }
 

@@ -26,7 +26,7 @@ mod thread;
 mod way;
 
 pub(crate) use feed::{Closed, Feed};
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 pub(crate) use held::Runs;
 #[cfg(any(feature = "kafka", feature = "runtime"))]
 pub(crate) use held::{Condition, Held};
