@@ -97,12 +97,12 @@ pub mod internals {
 }
 
 pub use destination::WhenFull;
-pub use engine::{Config, Engine, Event, Handle, Raised};
+pub use engine::{Config, Consumer, Engine, Event, Handle, Raised};
 pub use event::{EventName, Params, Value};
 pub use origin::{NodeName, NodeNameError};
 pub use registry::{Expire, MemberState, State, Subscription};
 pub use stats::{Drops, Reason, Stats};
-pub use transport::{Occurrence, RotateError};
+pub use transport::{Consume, Occurrence, RotateError};
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]

@@ -2,6 +2,7 @@
 
 mod announce;
 mod config;
+mod consumer;
 mod control;
 mod core;
 mod fanout;
@@ -19,6 +20,7 @@ pub(crate) mod simulation;
 mod still;
 
 pub use config::Config;
+pub use consumer::Consumer;
 pub use raise::{Event, Raised};
 #[cfg(any(test, fuzzing))]
 pub(crate) use still::Still;
@@ -33,12 +35,12 @@ use std::time::Duration;
 
 use crate::event::EventName;
 use crate::limits::BATCH_CHANGES;
-use crate::origin::{Origin, Origins};
+use crate::origin::Origins;
 use crate::registry::{Change, Changed, EventCell, Expire, Subscription, Target};
 use crate::stats::Stats;
 #[cfg(feature = "rabbitmq")]
 use crate::transport::rabbitmq::Source;
-use crate::transport::route::Occurrence;
+use crate::transport::route::{Occurrence, Runner};
 use crate::transport::{Policy, RotateError, SocketError};
 use crate::wire::jsonrpc;
 use reactor::{Polled, Reactor};
@@ -295,16 +297,11 @@ impl Handle {
     ) -> Result<(), SubscribeError> {
         let refuse = |problem| SocketError::new(&format!("route:{name}"), problem);
         let route = EventName::new(name).map_err(|error| refuse(error.to_string()))?;
-        let shared = Arc::downgrade(&self.shared);
-        let handle = move |occurrence: &Occurrence| match shared.upgrade() {
-            Some(shared) => {
-                let origin = occurrence.origin().deeper();
-                raise::raise_from(&shared, origin, || handler(occurrence));
-            }
-            None => handler(occurrence),
-        };
-        let routes = &self.shared.transports.routes;
-        let defined = routes.define(route, Arc::new(handle));
+        let defined = self
+            .shared
+            .transports
+            .routes
+            .define(route, Runner::Handler(Arc::new(handler)));
         defined.map_err(|problem| refuse(problem).into())
     }
 
@@ -394,12 +391,6 @@ impl Handle {
     /// They are closed.
     pub(crate) fn take_in_no_more(&self, sockets: &[String]) {
         self.shared.transports.take_in_no_more(sockets);
-    }
-
-    /// Has all that this thread raises within `act` come from there.
-    #[allow(dead_code, reason = "for transports that are features")]
-    pub(crate) fn raise_from<R>(&self, origin: Origin, act: impl FnOnce() -> R) -> R {
-        raise::raise_from(&self.shared, origin, act)
     }
 
     /// What is known of where events come from.

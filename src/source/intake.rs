@@ -189,10 +189,7 @@ impl Intake {
         payload: &[u8],
     ) -> Result<(), NotTaken> {
         match self.handle.origins().enter(path) {
-            Ok(origin) => {
-                let handle = self.handle.clone();
-                handle.raise_from(origin, || self.take(payload))
-            }
+            Ok(origin) => crate::origin::within(origin, || self.take(payload)),
             Err(why) => {
                 count(&self.counters.received);
                 count(&self.counters.looped);

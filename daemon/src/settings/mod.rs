@@ -9,6 +9,7 @@ mod limits;
 mod listen;
 mod load;
 mod queue;
+mod routes;
 mod tcp;
 mod xmlrpc;
 
@@ -25,6 +26,7 @@ pub(crate) use self::listen::{Datagram, Fifo, Http, HttpListen, Listen, Network}
 pub(crate) use self::load::parse;
 pub(crate) use self::load::{likeliest, load, print};
 pub(crate) use self::queue::Queue;
+pub(crate) use self::routes::Routes;
 pub(crate) use self::tcp::Tcp;
 pub(crate) use self::xmlrpc::Xmlrpc;
 
@@ -40,6 +42,7 @@ pub(crate) struct Settings {
     pub(crate) ingest: Ingest,
     pub(crate) events: Events,
     pub(crate) policy: Policy,
+    pub(crate) routes: Routes,
     pub(crate) limits: Limits,
     pub(crate) tcp: Tcp,
     pub(crate) queue: Queue,

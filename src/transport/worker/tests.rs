@@ -167,7 +167,7 @@ impl Stage {
                     when_full: self.when_full,
                     ..Manner::default()
                 },
-                origin: Origin::default(),
+                origin: Origin::HERE,
             };
             self.feed.deliver(parcel, &cx);
         }
