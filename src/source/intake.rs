@@ -1,5 +1,7 @@
 //! What becomes of one datagram: read, checked, raised, counted.
 
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -121,6 +123,17 @@ impl fmt::Display for NotTaken {
     }
 }
 
+/// The text of 1.x with the empty line at its end, which messages of brokers had not: they begin
+/// their lines with it.
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+fn closed(payload: &[u8]) -> Cow<'_, [u8]> {
+    match payload.first() {
+        Some(b'{' | b'[') | None => payload.into(),
+        Some(_) if payload.ends_with(b"\n\n") => payload.into(),
+        Some(_) => [payload, b"\n\n"].concat().into(),
+    }
+}
+
 /// Reads datagrams and raises them.
 #[derive(Debug)]
 pub(super) struct Intake {
@@ -191,7 +204,8 @@ impl Intake {
         match self.handle.origins().enter(path) {
             Ok(origin) => {
                 let handle = self.handle.clone();
-                handle.raise_from(origin, || self.take(payload))
+                let payload = closed(payload);
+                handle.raise_from(origin, || self.take(&payload))
             }
             Err(why) => {
                 count(&self.counters.received);
