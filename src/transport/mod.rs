@@ -39,7 +39,7 @@ pub use policy::Policy;
 pub use rabbitmq::Rabbitmq;
 pub use route::Occurrence;
 pub(crate) use socket::Parsed;
-pub use socket::SocketError;
+pub use socket::{SocketError, without_secrets};
 pub use tcp::Tcp;
 pub use worker::QueueLimits;
 #[cfg(feature = "xmlrpc")]

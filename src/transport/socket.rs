@@ -32,14 +32,20 @@ impl SocketError {
 
 /// The text as it may be shown: cut if long, and without what could be a password.
 fn without_secret(socket: &str) -> String {
-    let socket = without_options(socket);
-    let shown: String = match (socket.split_once(':'), socket.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}:***@{}", without_login(host)),
-        _ => without_login(&socket),
-    };
+    let shown = without_secrets(socket);
     match shown.char_indices().nth(160) {
         Some((cut, _)) => format!("{}…", &shown[..cut]),
         None => shown,
+    }
+}
+
+/// A socket string without what could be a password: as errors show it, which come before anybody
+/// has understood it.
+pub fn without_secrets(socket: &str) -> String {
+    let socket = without_options(socket);
+    match (socket.split_once(':'), socket.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}:***@{}", without_login(host)),
+        _ => without_login(&socket),
     }
 }
 

@@ -7,6 +7,8 @@ pub(crate) mod engine;
 pub(crate) mod golden;
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
+#[cfg(feature = "sqs")]
+pub(crate) mod moto;
 pub(crate) mod receiver;
 pub(crate) mod stream;
 pub(crate) mod xmlrpc;

@@ -142,7 +142,7 @@ fn start_ingest(engine: &Engine, settings: &Settings, dir: &Path) -> Result<Inge
     let sockets: Vec<_> = ingest
         .listen
         .iter()
-        .map(|address| address.below(dir).to_string())
+        .map(|address| address.below(dir).socket())
         .collect();
     let mut options = IngestOptions::default();
     options.declare_unknown = settings.events.on_unknown == OnUnknown::Declare;

@@ -15,7 +15,7 @@ mod xmlrpc;
 use std::path::PathBuf;
 
 use bellwire::{EventName, NodeName, NodeNameError, transport};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Spanned;
 
 pub(crate) use self::flatstore::Flatstore;
@@ -173,6 +173,7 @@ impl From<&Policy> for transport::Policy {
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Subscribe {
     pub(crate) event: String,
+    #[serde(serialize_with = "without_secrets")]
     pub(crate) socket: String,
     /// Seconds it lives; for ever if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -180,6 +181,11 @@ pub(crate) struct Subscribe {
     /// Where it stands in the file.
     #[serde(skip)]
     pub(crate) line: usize,
+}
+
+/// Writes a socket as it may be shown.
+fn without_secrets<S: Serializer>(socket: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&transport::without_secrets(socket))
 }
 
 /// Reads the subscriptions with their places: as bytes from the start, for `load` to count lines.

@@ -391,7 +391,7 @@ mod tests {
             ("h:0/t", "bad port"),
             ("h:99999/t", "bad port"),
             ("127.1/t", "four decimal numbers"),
-            ("::1/t", "brackets"),
+            ("::1/t", "not a host name"),
             ("h/..", "no name for a topic"),
             ("h/a b", "something else than"),
             ("h/t?key", "without a value"),
