@@ -98,11 +98,11 @@ fn messages_are_the_json_text_in_batches_of_ten() {
     event.raise(|p| {
         p.uint("n", 0).str("text", "\u{1}é漢😀\u{fffe}<&>");
     });
-    raise_all(&event, 1..500);
-    assert_eq!(settled(&engine).delivered, 500);
-    let messages = moto.receive(&url, 500);
+    raise_all(&event, 1..120);
+    assert_eq!(settled(&engine).delivered, 120);
+    let messages = moto.receive(&url, 120);
     let arrived: BTreeSet<u64> = numbers(&messages).into_iter().collect();
-    assert_eq!((messages.len(), arrived), (500, (0..500).collect()));
+    assert_eq!((messages.len(), arrived), (120, (0..120).collect()));
     let first = messages
         .iter()
         .find(|message| number(body(message).as_bytes()) == 0)
@@ -122,7 +122,7 @@ fn messages_are_the_json_text_in_batches_of_ten() {
         sizes.iter().all(|size| (1..=10).contains(size)),
         "{sizes:?}"
     );
-    assert!(sizes.len() < 150, "{} requests", sizes.len());
+    assert!(sizes.len() < 60, "{} requests", sizes.len());
 }
 
 #[test]

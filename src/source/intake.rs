@@ -1,5 +1,7 @@
 //! What becomes of one datagram: read, checked, raised, counted.
 
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -121,6 +123,17 @@ impl fmt::Display for NotTaken {
     }
 }
 
+/// The text of 1.x with the empty line at its end, which messages of brokers had not: they begin
+/// their lines with it.
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+fn closed(payload: &[u8]) -> Cow<'_, [u8]> {
+    match payload.first() {
+        Some(b'{' | b'[') | None => payload.into(),
+        Some(_) if payload.ends_with(b"\n\n") => payload.into(),
+        Some(_) => [payload, b"\n\n"].concat().into(),
+    }
+}
+
 /// Reads datagrams and raises them.
 #[derive(Debug)]
 pub(super) struct Intake {
@@ -189,7 +202,10 @@ impl Intake {
         payload: &[u8],
     ) -> Result<(), NotTaken> {
         match self.handle.origins().enter(path) {
-            Ok(origin) => crate::origin::within(origin, || self.take(payload)),
+            Ok(origin) => {
+                let payload = closed(payload);
+                crate::origin::within(origin, || self.take(&payload))
+            }
             Err(why) => {
                 count(&self.counters.received);
                 count(&self.counters.looped);
