@@ -135,8 +135,8 @@ impl Publisher {
     /// Knows the destination of an item from now on.
     fn learn(&mut self, taken: &Held) -> bool {
         let destination = taken.destination();
-        if matches!(self.served.get(&destination.id), Some(known) if known.condition.is_of(destination))
-        {
+        let known = self.served.get(&destination.id);
+        if known.is_some_and(|known| known.condition.is_of(destination)) {
             return true;
         }
         self.served.retain(|_, served| !served.condition.is_over());
