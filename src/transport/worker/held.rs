@@ -72,12 +72,6 @@ impl Held {
         }
     }
 
-    /// Tells what became of it.
-    pub(crate) fn settle(mut self, outcome: Outcome) {
-        self.is_settled = true;
-        self.reports.push(self.report(outcome));
-    }
-
     fn report(&self, outcome: Outcome) -> Report {
         Report {
             destination: self.line.destination.id,
