@@ -159,6 +159,10 @@ fn start_engine(settings: &Settings) -> Result<Engine, Failure> {
     {
         config.xmlrpc = (&settings.xmlrpc).into();
     }
+    #[cfg(feature = "rabbitmq")]
+    {
+        config.rabbitmq = (&settings.rabbitmq).into();
+    }
     config.policy = (&settings.policy).into();
     let engine = Engine::start(config).map_err(failed)?;
     for known in CATALOGUE {

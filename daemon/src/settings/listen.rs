@@ -263,7 +263,14 @@ pub(crate) enum Listen {
 }
 
 /// Schemes of brokers, and whether this build has them.
-const BROKERS: &[(&str, bool)] = &[("kafka", cfg!(feature = "kafka"))];
+const BROKERS: &[(&str, bool)] = &[
+    ("kafka", cfg!(feature = "kafka")),
+    ("rabbitmq", cfg!(feature = "rabbitmq")),
+    (
+        "rabbitmqs",
+        cfg!(all(feature = "rabbitmq", feature = "tls")),
+    ),
+];
 
 impl fmt::Debug for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,6 +9,7 @@ mod limits;
 mod listen;
 mod load;
 mod queue;
+mod rabbitmq;
 mod routes;
 mod tcp;
 mod xmlrpc;
@@ -26,6 +27,7 @@ pub(crate) use self::listen::{Datagram, Fifo, Http, HttpListen, Listen, Network}
 pub(crate) use self::load::parse;
 pub(crate) use self::load::{likeliest, load, print};
 pub(crate) use self::queue::Queue;
+pub(crate) use self::rabbitmq::Rabbitmq;
 pub(crate) use self::routes::Routes;
 pub(crate) use self::tcp::Tcp;
 pub(crate) use self::xmlrpc::Xmlrpc;
@@ -48,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) queue: Queue,
     pub(crate) flatstore: Flatstore,
     pub(crate) xmlrpc: Xmlrpc,
+    pub(crate) rabbitmq: Rabbitmq,
     #[serde(deserialize_with = "placed")]
     pub(crate) subscribe: Vec<Subscribe>,
 }

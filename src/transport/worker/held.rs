@@ -73,9 +73,9 @@ impl Held {
     }
 
     /// Tells what became of it.
-    pub(crate) fn settle(mut self, outcome: Outcome) {
-        self.is_settled = true;
-        self.reports.push(self.report(outcome));
+    #[cfg(feature = "sqs")]
+    pub(crate) fn settle(self, outcome: Outcome) {
+        Runs::default().settle(self, outcome);
     }
 
     fn report(&self, outcome: Outcome) -> Report {
