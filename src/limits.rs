@@ -81,6 +81,14 @@ pub const SLOW_DESTINATIONS: usize = 512;
 pub const WORKER_BATCHES: usize = 64;
 /// Longest name lookup.
 pub const RESOLVE_TIME: Duration = Duration::from_secs(2);
+/// Brokers that one engine is connected to: each connection has a thread.
+pub const BROKERS: usize = 128;
+/// Sockets at brokers: each has a channel.
+pub const BROKER_SOCKETS: usize = 1024;
+/// Messages of a queue that a broker hands us before we have acknowledged the first.
+pub const PREFETCH: u16 = 500;
+/// How long a client may take to say goodbye to a server that nobody needs any more.
+pub const FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// Longest answer of a `tcp:` receiver (OpenSIPS takes up to 8,192 bytes).
 pub const REPLY_BYTES: usize = 64 * 1024;
 /// Most members of a `virtual:` group.

@@ -38,6 +38,8 @@ use crate::limits::BATCH_CHANGES;
 use crate::origin::Origins;
 use crate::registry::{Change, Changed, EventCell, Expire, Subscription, Target};
 use crate::stats::Stats;
+#[cfg(feature = "rabbitmq")]
+use crate::transport::rabbitmq::Source;
 use crate::transport::route::{Occurrence, Runner};
 use crate::transport::{Policy, RotateError, SocketError};
 use crate::wire::jsonrpc;
@@ -111,6 +113,8 @@ impl Engine {
         // The reactor has settled what the workers still have: they need no more time than that.
         shared.transports.routes.stop(until);
         shared.transports.threads.stop(until);
+        #[cfg(feature = "runtime")]
+        shared.transports.runtime.stop(until);
     }
 }
 
@@ -393,6 +397,12 @@ impl Handle {
     #[allow(dead_code, reason = "for transports that are features")]
     pub(crate) fn origins(&self) -> &Arc<Origins> {
         &self.shared.origins
+    }
+
+    /// A queue of a broker to take events from.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) fn broker_queue(&self, scheme: &str, rest: &str) -> Result<Source, String> {
+        self.shared.transports.broker_queue(scheme, rest)
     }
 
     /// Whether this thread's lane takes another event: for sources that can wait.

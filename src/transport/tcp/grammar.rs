@@ -24,15 +24,15 @@ pub(super) struct Text {
 
 /// Whom a `tls:` socket trusts.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Trust {
+pub(in crate::transport) struct Trust {
     /// A file of certificates, in place of the system's.
-    pub(super) ca: Option<String>,
+    pub(in crate::transport) ca: Option<String>,
     /// Anybody.
-    pub(super) insecure: bool,
+    pub(in crate::transport) insecure: bool,
 }
 
 impl Trust {
-    pub(super) fn is_plain(&self) -> bool {
+    pub(in crate::transport) fn is_plain(&self) -> bool {
         *self == Self::default()
     }
 

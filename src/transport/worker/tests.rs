@@ -5,9 +5,10 @@ use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use super::feed::Feed;
+use super::held::{Held, Runs};
 use super::queue::{Queue, QueueLimits};
-use super::thread::{Delivery, Marks, Pause, Threads, Work, Worker};
-use super::{Report, Reports};
+use super::thread::{Delivery, Marks, Pause, Threads, Work};
+use super::{Report, Reports, Worker};
 use crate::destination::{
     Context, Destination, Endpoint, Health, HealthNow, Manner, Outlet, Parcel, WhenFull,
 };
@@ -61,6 +62,8 @@ enum Word {
     Up,
     /// Waits until it is nudged.
     Pause,
+    /// Takes all.
+    Take,
     /// Leaves the rest.
     Return,
 }
@@ -72,6 +75,7 @@ const LONG: Duration = Duration::from_secs(3600);
 struct Puppet {
     words: Receiver<Word>,
     seen: Sender<Vec<(u8, bool)>>,
+    taken: Sender<Held>,
 }
 
 impl Work for Puppet {
@@ -89,6 +93,11 @@ impl Work for Puppet {
                 Ok(Word::Down(why)) => delivery.down(why),
                 Ok(Word::Up) => delivery.up(),
                 Ok(Word::Pause) => assert_eq!(delivery.pause(LONG), Pause::Over),
+                Ok(Word::Take) => {
+                    while let Some(taken) = delivery.take_first() {
+                        self.taken.send(taken).unwrap();
+                    }
+                }
                 Ok(Word::Return) | Err(_) => return,
             }
         }
@@ -103,6 +112,7 @@ struct Stage {
     destination: Arc<Destination>,
     words: Sender<Word>,
     seen: Receiver<Vec<(u8, bool)>>,
+    taken: Receiver<Held>,
     totals: Arc<Totals>,
     page: Arc<Page>,
     when_full: WhenFull,
@@ -114,9 +124,11 @@ impl Stage {
         let reports = Arc::new(Reports::new(|| {}));
         let threads = Threads::new(Arc::clone(&reports));
         let ((words, told), (see, seen)) = (unbounded(), unbounded());
+        let (take, taken) = unbounded();
         let puppet = Puppet {
             words: told,
             seen: see,
+            taken: take,
         };
         let worker: Worker = threads.spawn("puppet", puppet).unwrap();
         let destination = Arc::new(Destination {
@@ -132,6 +144,7 @@ impl Stage {
             destination,
             words,
             seen,
+            taken,
             totals: Arc::default(),
             page: Arc::new(Page::new()),
             when_full: limits.when_full,
@@ -403,6 +416,75 @@ fn what_was_cancelled_takes_no_room() {
 }
 
 #[test]
+fn what_was_taken_is_settled_in_any_order() {
+    let mut stage = Stage::new(6, QueueLimits::default());
+    stage.deliver(1, 0..2, 0);
+    assert_eq!(stage.has()[0], 0);
+    stage.tell(Word::Take);
+    stage.deliver(2, 2..9, 0);
+    stage.has();
+    stage.tell(Word::Take);
+    let mut taken: Vec<Held> = (0..6)
+        .map(|_| stage.taken.recv_timeout(Duration::from_secs(10)).unwrap())
+        .collect();
+    let payloads: Vec<u8> = taken.iter().map(|taken| taken.payload()[0]).collect();
+    assert_eq!(payloads, [0, 1, 2, 3, 4, 5]);
+    // The youngest first: its place stays taken until the elder ones are settled.
+    for _ in 0..2 {
+        Runs::default().settle(taken.pop().unwrap(), DELIVERED);
+    }
+    stage.settle(2);
+    assert_eq!((stage.feed.waiting(), stage.totals.delivered.get()), (7, 2));
+    assert!(stage.seen.try_recv().is_err());
+    let page = Arc::clone(&stage.page);
+    stage.feed.cancel(&page, 1);
+    let withdrawn: Vec<bool> = taken.iter().map(Held::is_withdrawn).collect();
+    assert_eq!(withdrawn, [true, true, false, false]);
+    // What follows each other and fared the same is one report; what is forgotten is a drop.
+    let mut runs = Runs::default();
+    for one in taken.drain(..3) {
+        runs.settle(one, DELIVERED);
+    }
+    drop(runs);
+    let run = stage.reports.pop().unwrap();
+    assert_eq!((run.sequence, run.count), (0, 3));
+    for sequence in 0..3 {
+        stage.feed.outcome(sequence, run.outcome);
+    }
+    drop(taken);
+    stage.settle(1);
+    assert_eq!(stage.dropped(Reason::Other), 1);
+    assert_eq!(stage.has()[0], 6);
+    assert_eq!((stage.feed.waiting(), stage.totals.delivered.get()), (3, 5));
+}
+
+#[test]
+fn outcomes_come_in_any_order() {
+    let mut stage = Stage::new(4, QueueLimits::default());
+    stage.deliver(0, 0..8, 0);
+    assert_eq!(stage.has(), [0, 1, 2, 3]);
+    for (sequence, left) in [(2, 7), (2, 7), (1, 6), (0, 5), (0, 5)] {
+        stage.feed.outcome(sequence, DELIVERED);
+        assert_eq!(stage.feed.waiting(), left);
+    }
+    // The room is used again, under new numbers.
+    let cx = stage.at(0);
+    stage.feed.flush(&cx);
+    for sequence in [6, 3, 5, 4] {
+        stage.feed.outcome(sequence, DELIVERED);
+    }
+    assert_eq!(stage.feed.waiting(), 1);
+    stage.feed.close(Reason::Shutdown);
+    assert_eq!(
+        (
+            stage.totals.delivered.get(),
+            stage.dropped(Reason::Shutdown)
+        ),
+        (7, 1)
+    );
+}
+
+#[test]
 fn what_a_worker_leaves_or_panics_over_is_counted_and_it_goes_on() {
     let mut stage = Stage::new(5, QueueLimits::default());
     for word in [Word::Panic, Word::Return] {
@@ -462,8 +544,9 @@ fn threads_end_with_what_they_serve_or_with_the_engine() {
         "the thread has ended"
     );
     let (_, words) = unbounded();
-    let (seen, _) = unbounded();
-    let refused = stage.threads.spawn("late", Puppet { words, seen });
+    let ((seen, _), (taken, _)) = (unbounded(), unbounded());
+    let late = Puppet { words, seen, taken };
+    let refused = stage.threads.spawn("late", late);
     assert_eq!(refused.unwrap_err(), "the engine has shut down");
     let fresh = Stage::new(1, QueueLimits::default());
     drop(fresh.feed);
