@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::origin::Origin;
 use crate::os::{Answer, Os};
 use crate::stats::{Outcome, Page, Reason, Ticket};
 use crate::sync::atomic::Ordering::Relaxed;
@@ -167,6 +168,7 @@ pub(crate) struct Parcel {
     pub(crate) payload: Bytes,
     pub(crate) ticket: Ticket,
     pub(crate) manner: Manner,
+    pub(crate) origin: Origin,
 }
 
 /// An open destination. Lives on the reactor's thread and must never block it.

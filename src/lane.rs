@@ -11,6 +11,7 @@
 //! go of an ended lane that it finds empty. Both happen under the lock, where the flag is read
 //! (Acquire) *before* the queue is looked at: if it was up, nothing can come after.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crossbeam::utils::CachePadded;
@@ -56,9 +57,7 @@ impl<T> Lanes<T> {
             .filter(|lane| lane.ended.load(Acquire)) // SYNC(lane.end): after its last push
             .min_by_key(|lane| lane.queue.len())?;
         ended.ended.store(false, Relaxed);
-        Some(Producer {
-            lane: Arc::clone(ended),
-        })
+        Some(Producer::new(Arc::clone(ended)))
     }
 
     fn add(&self) -> Producer<T> {
@@ -66,11 +65,12 @@ impl<T> Lanes<T> {
             queue: ArrayQueue::new(self.capacity),
             ended: CachePadded::new(AtomicBool::new(false)),
         });
+        let producer = Producer::new(Arc::clone(&lane));
         let mut registered = self.registered.lock().expect("no panic under this lock");
-        registered.push(Arc::clone(&lane));
+        registered.push(lane);
         // Relaxed: whoever reads a new version takes the lock to see the list.
         self.version.fetch_add(1, Relaxed);
-        Producer { lane }
+        producer
     }
 
     /// How many items wait, in all lanes.
@@ -84,12 +84,20 @@ impl<T> Lanes<T> {
 #[derive(Debug)]
 pub struct Producer<T> {
     lane: Arc<Lane<T>>,
+    /// Room that is there for certain: only this end takes it.
+    room: Cell<usize>,
 }
 
 impl<T> Producer<T> {
+    fn new(lane: Arc<Lane<T>>) -> Self {
+        let room = Cell::new(lane.queue.capacity() - lane.queue.len());
+        Self { lane, room }
+    }
+
     /// Hands over an item, or gives it back if the lane is full.
     #[inline]
     pub fn push(&self, item: T) -> Result<(), T> {
+        self.room.set(self.room.get().saturating_sub(1));
         self.lane.queue.push(item)
     }
 
@@ -98,9 +106,14 @@ impl<T> Producer<T> {
         self.lane.queue.pop()
     }
 
-    /// Whether a push would succeed now.
+    /// Whether a push would succeed now. Looks at the other end only when it must.
+    #[inline]
     pub fn has_room(&self) -> bool {
-        self.lane.queue.len() < self.lane.queue.capacity()
+        if self.room.get() == 0 {
+            let queue = &self.lane.queue;
+            self.room.set(queue.capacity() - queue.len());
+        }
+        self.room.get() > 0
     }
 }
 

@@ -42,7 +42,7 @@
 //! |---|---|---|
 //! | 4 | [`engine`], [`mi`], [`source`] | the owner of the threads, the hot path, the reactor; management; ingest |
 //! | 3 | [`transport`] | one file a transport, and the harness for what may block |
-//! | 2 | `registry`, [`stats`] | the only writer of the subscriber tables; the counters |
+//! | 2 | `registry`, [`stats`], `origin` | the only writer of the subscriber tables; the counters; where events came from |
 //! | 1 | [`event`], [`wire`] / `lane`, `arena`, `snapshot`, `parker` | codecs / concurrency, which know nothing of each other |
 //! | 0 | `sync`, [`limits`] | std or loom; every maximum |
 #![forbid(unsafe_code)]
@@ -64,6 +64,7 @@ pub mod wire;
 pub mod manual;
 
 mod destination;
+mod origin;
 mod os;
 mod registry;
 mod sync;
@@ -102,11 +103,12 @@ pub mod internals {
 }
 
 pub use destination::WhenFull;
-pub use engine::{Config, Engine, Event, Handle, Raised};
+pub use engine::{Config, Consumer, Engine, Event, Handle, Raised};
 pub use event::{EventName, Params, Value};
+pub use origin::{NodeName, NodeNameError};
 pub use registry::{Expire, MemberState, State, Subscription};
 pub use stats::{Drops, Reason, Stats};
-pub use transport::{Occurrence, RotateError};
+pub use transport::{Consume, Occurrence, RotateError};
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]

@@ -25,6 +25,8 @@ pub const LANE_EVENTS: usize = 4096;
 pub const ARENA_BLOCK_BYTES: usize = if cfg!(loom) { 64 } else { 64 * 1024 };
 /// Subscriptions in one chunk of a subscriber table: what one change copies.
 pub const CHUNK_SUBSCRIPTIONS: usize = if SMALL { 4 } else { 256 };
+/// Changes of the subscriptions that are published together.
+pub const BATCH_CHANGES: usize = if SMALL { 8 } else { 1024 };
 /// Chunks in one block of the spine.
 pub const BLOCK_CHUNKS: usize = if SMALL { 2 } else { 32 };
 /// Events the reactor takes from one lane before it looks at the next.
@@ -83,6 +85,15 @@ pub const RESOLVE_TIME: Duration = Duration::from_secs(2);
 pub const REPLY_BYTES: usize = 64 * 1024;
 /// Most members of a `virtual:` group.
 pub const GROUP_MEMBERS: usize = 16;
+/// Deepest nesting of raises: of an event raised by the handler of an event, and so on (OpenSIPS
+/// `MAX_REC_LEV`).
+pub const NESTED_RAISES: u8 = 100;
+/// Longest name of a node, in bytes.
+pub const NODE_NAME_BYTES: usize = 64;
+/// Most nodes that one event may pass.
+pub const PATH_NODES: usize = 16;
+/// Most different ways by which events may come to one process.
+pub const PATHS: usize = 4096;
 /// Deepest nesting of a JSON text taken from outside.
 pub const JSON_DEPTH: usize = 16;
 

@@ -37,12 +37,17 @@ pub enum Reason {
     Unanswered,
     /// No member of the group could take it: each failed, or is left alone after it did.
     NoTarget,
+    /// The broker has no queue for it.
+    Unroutable,
     /// No way there (ENOENT, ENETUNREACH, EHOSTUNREACH, ENETDOWN, ETIMEDOUT, no such host).
     Unreachable,
     /// The destination policy forbids the address or file.
     Policy,
     /// The subscription ended, or the event grew too old, before it could be sent.
     Expired,
+    /// Raised by the handler of an event, that by the handler of another, and so on, more than
+    /// [`NESTED_RAISES`](crate::limits::NESTED_RAISES) deep.
+    TooDeep,
     /// The engine was shutting down.
     Shutdown,
     /// Anything else; the last errno is kept beside the count.
@@ -51,7 +56,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order they are listed.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::LaneFull,
         Self::TooBig,
         Self::WouldBlockTimeout,
@@ -60,9 +65,11 @@ impl Reason {
         Self::Rejected,
         Self::Unanswered,
         Self::NoTarget,
+        Self::Unroutable,
         Self::Unreachable,
         Self::Policy,
         Self::Expired,
+        Self::TooDeep,
         Self::Shutdown,
         Self::Other,
     ];
@@ -78,9 +85,11 @@ impl Reason {
             Self::Rejected => "rejected",
             Self::Unanswered => "unanswered",
             Self::NoTarget => "no_target",
+            Self::Unroutable => "unroutable",
             Self::Unreachable => "unreachable",
             Self::Policy => "policy",
             Self::Expired => "expired",
+            Self::TooDeep => "too_deep",
             Self::Shutdown => "shutdown",
             Self::Other => "other",
         }

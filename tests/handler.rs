@@ -253,15 +253,48 @@ fn a_handler_may_raise() {
     let handler = move |event: &bellwire::Occurrence| {
         let n = number(event.payload());
         raise(&y, n);
-        if n < 100 {
+        if n < 99 {
             raise(&again, n + 1);
         }
     };
     engine.on("E_X", handler).unwrap();
     raise(&x, 0);
-    eventually("the chain", || logged(&log).len() == 101);
-    assert_eq!(logged(&log), Vec::from_iter(0..101));
-    assert_eq!(settled(&engine).delivered, 202);
+    eventually("the chain", || logged(&log).len() == 100);
+    assert_eq!(logged(&log), Vec::from_iter(0..100));
+    assert_eq!(settled(&engine).delivered, 200);
+}
+
+#[test]
+fn a_handler_that_raises_its_own_event_does_not_run_for_ever() {
+    let (engine, x) = engine_with("E_X", Config::default());
+    let y = engine.declare("E_Y").unwrap();
+    let log: Log<Raised> = Log::default();
+    // Through a handler, another event, and the member of a group: each is one deeper.
+    for (event, to) in [("E_X", y), ("E_Y", x.clone())] {
+        let log = Arc::clone(&log);
+        let route = format!("to_{}", to.name());
+        let handler = move |_: &bellwire::Occurrence| {
+            let raised = to.raise(|_| ());
+            log.lock().unwrap().push(raised);
+        };
+        engine.route(&route, handler).unwrap();
+        let socket = match event {
+            "E_X" => format!("route:{route}"),
+            _ => format!("virtual:FAILOVER route:{route}"),
+        };
+        engine.subscribe(event, &socket, Expire::Never).unwrap();
+    }
+    for round in 1..=3_u64 {
+        x.raise(|_| ());
+        eventually("the end of the chain", || {
+            logged(&log).len() as u64 == 101 * round
+        });
+        let stats = settled(&engine);
+        assert_eq!((stats.raised, stats.delivered), (102 * round, 101 * round));
+        assert_eq!(stats.dropped_before.of(Reason::TooDeep), round);
+        let log = logged(&log);
+        assert_eq!(log.last(), Some(&Raised::Dropped(Reason::TooDeep)));
+    }
 }
 
 #[test]

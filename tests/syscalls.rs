@@ -42,20 +42,18 @@ fn raise_for_a_while(event: &Event, unheard: &Event, rounds: u64) -> u64 {
     queued
 }
 
-/// Raises until the lane was full, so that the arena has all the memory it will need.
+/// Raises until the lane was full, with payloads several times as long as those that count: so
+/// the arena has more blocks than they can ever hold at one time, however they come to lie.
 fn warm_up(event: &Event, unheard: &Event) {
     raise_for_a_while(event, unheard, 100);
+    let long = "x".repeat(500);
     let raise = || {
         event.raise(|p| {
-            p.uint("n", u64::MAX)
-                .str("ip", "192.168.2.11")
-                .float("f", 0.5);
+            p.uint("n", u64::MAX).str("ip", &long).float("f", 0.5);
         })
     };
-    let full = (0..200_000).find(|_| raise() != Raised::Queued);
-    (0..1000)
-        .take_while(|_| full.is_some())
-        .for_each(|_| _ = raise());
+    let is_full = (0..1_000_000).any(|_| raise() != Raised::Queued);
+    assert!(is_full, "the lane was never full");
     raise_for_a_while(event, unheard, 100);
 }
 

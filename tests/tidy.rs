@@ -15,7 +15,7 @@ const FUNCTION_LINES: usize = 70;
 const FLOORS: &[(&str, &[&str])] = &[
     ("4", &["engine", "mi", "source"]),
     ("3", &["transport"]),
-    ("2", &["registry", "stats", "destination", "os"]),
+    ("2", &["registry", "stats", "destination", "origin", "os"]),
     ("1a", &["event", "wire"]),
     ("1b", &["lane", "arena", "snapshot", "parker"]),
     ("0", &["sync", "limits"]),

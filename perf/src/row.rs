@@ -158,8 +158,8 @@ impl Part {
         self.holds(self.value.median)
     }
 
-    /// Whether another run could well judge otherwise.
-    pub(crate) fn is_close(&self) -> bool {
+    /// Whether the interval lies on both sides of the limit.
+    fn is_close(&self) -> bool {
         self.holds(self.value.low) != self.holds(self.value.high)
     }
 
@@ -179,7 +179,7 @@ pub(crate) struct Target {
     pub(crate) figure: String,
     pub(crate) target: String,
     pub(crate) met: bool,
-    /// Whether a part's interval lies on both sides of its limit.
+    /// Whether another run could well judge otherwise.
     pub(crate) close: bool,
     pub(crate) parts: Vec<Part>,
 }
@@ -197,7 +197,12 @@ impl Target {
             },
             target: target.to_owned(),
             met: !parts.is_empty() && parts.iter().all(Part::is_met),
-            close: parts.iter().any(Part::is_close),
+            // One part that is far off settles it.
+            close: !parts.is_empty()
+                && match parts.iter().all(Part::is_met) {
+                    true => parts.iter().any(Part::is_close),
+                    false => parts.iter().all(|part| part.is_met() || part.is_close()),
+                },
             parts,
         }
     }
@@ -238,7 +243,7 @@ mod tests {
         let bad = Part::at_least("b", Interval::exact(0.9), 0.95);
         assert!(Target::judge(Row::Unix, vec![good.clone()]).met);
         let both = Target::judge(Row::Unix, vec![good, bad]);
-        assert!(!both.met && !both.close);
+        assert!(!both.met && !both.close, "0.9 is clearly less than 0.95");
         assert_eq!(both.figure, "a 0.900 [0.800, 1]; b 0.900");
     }
 
@@ -256,6 +261,17 @@ mod tests {
         assert!(Part::at_most("a", interval(0.9, 0.95, 1.1), 1.0).is_close());
         assert!(!Part::at_most("a", interval(0.8, 0.85, 0.9), 1.0).is_close());
         assert!(!Part::below("a", Interval::exact(1.0), 1.0).is_met());
+    }
+
+    #[test]
+    fn a_row_is_close_only_if_no_part_is_clearly_missed() {
+        let close = Part::at_most("a", interval(0.9, 1.05, 1.1), 1.0);
+        let clear = Part::at_most("b", interval(4.0, 4.1, 4.2), 1.0);
+        let held = Part::at_most("c", interval(0.9, 0.95, 1.1), 1.0);
+        assert!(Target::judge(Row::Idle, vec![close.clone(), held.clone()]).close);
+        assert!(Target::judge(Row::Idle, vec![held.clone()]).close);
+        let missed = Target::judge(Row::Idle, vec![close, clear, held]);
+        assert!(!missed.met && !missed.close);
     }
 
     #[test]

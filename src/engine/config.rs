@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::limits;
+use crate::origin::NodeName;
 #[cfg(feature = "xmlrpc")]
 use crate::transport::Xmlrpc;
 use crate::transport::{Flatstore, Policy, QueueLimits, Tcp};
@@ -11,6 +12,9 @@ use crate::transport::{Flatstore, Policy, QueueLimits, Tcp};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
+    /// What this node is called among those that share brokers, so that no event goes round
+    /// between them. By default the host's name and a random number.
+    pub node: Option<NodeName>,
     /// Events that one raising thread can have waiting.
     pub lane_events: usize,
     /// Most subscriptions held at one time.
@@ -42,6 +46,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            node: None,
             lane_events: limits::LANE_EVENTS,
             subscriptions: limits::SUBSCRIPTIONS,
             workers: 2,

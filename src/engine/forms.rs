@@ -29,7 +29,12 @@ impl<'a> Forms<'a> {
         }
     }
 
-    /// The event as it was raised.
+    /// The event itself.
+    pub(super) fn event(&self, item: usize) -> &'a Raise {
+        &self.batch[item]
+    }
+
+    /// Its payload as it was raised.
     pub(super) fn raised(&self, item: usize) -> &'a Bytes {
         &self.batch[item].payload
     }

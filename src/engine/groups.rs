@@ -10,8 +10,10 @@ use bytes::Bytes;
 
 use super::forms;
 use super::outlets::Outlets;
+use super::shared::Raise;
 use crate::destination::{Context, Parcel, Strategy};
 use crate::limits::GROUP_MEMBERS;
+use crate::origin::Origin;
 use crate::registry::{Group, Member, Target};
 use crate::stats::{Outcome, Page, Reason, Returned, Returns, Ticket, tell};
 use crate::transport::udp::Udp;
@@ -32,6 +34,7 @@ struct Pending {
     ticket: Ticket,
     /// As it was raised: the next member may want another form.
     payload: Bytes,
+    origin: Origin,
     /// The members that had it, a bit each.
     tried: u32,
     /// Of those, how many have no outcome yet.
@@ -55,7 +58,7 @@ impl Groups {
         &mut self,
         group: &Arc<Group>,
         ticket: Ticket,
-        payload: &Bytes,
+        event: &Raise,
         shape: impl Fn(&Member) -> Bytes,
         senders: &mut Senders<'_>,
         cx: &Context<'_>,
@@ -73,7 +76,8 @@ impl Groups {
         let mut pending = Pending {
             group: Arc::clone(group),
             ticket,
-            payload: payload.clone(),
+            payload: event.payload.clone(),
+            origin: event.origin,
             tried: 0,
             left: chosen.len(),
             delivered: false,
@@ -182,6 +186,7 @@ impl Pending {
                 .ticket
                 .for_member(number, place as u8, is_urgent, returns),
             manner: member.manner,
+            origin: self.origin,
         }
     }
 }

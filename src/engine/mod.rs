@@ -2,6 +2,7 @@
 
 mod announce;
 mod config;
+mod consumer;
 mod control;
 mod core;
 mod fanout;
@@ -19,6 +20,7 @@ pub(crate) mod simulation;
 mod still;
 
 pub use config::Config;
+pub use consumer::Consumer;
 pub use raise::{Event, Raised};
 #[cfg(any(test, fuzzing))]
 pub(crate) use still::Still;
@@ -32,9 +34,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::event::EventName;
+use crate::limits::BATCH_CHANGES;
+use crate::origin::Origins;
 use crate::registry::{Change, Changed, EventCell, Expire, Subscription, Target};
 use crate::stats::Stats;
-use crate::transport::route::Occurrence;
+use crate::transport::route::{Occurrence, Runner};
 use crate::transport::{Policy, RotateError, SocketError};
 use crate::wire::jsonrpc;
 use reactor::{Polled, Reactor};
@@ -190,36 +194,41 @@ impl Handle {
         results.pop().unwrap_or(Ok(()))
     }
 
-    /// Subscribes many at once: they are published together. One result each, in order.
+    /// Subscribes many at once; they are published many at a time. One result each, in order.
     pub fn subscribe_all<'a>(
         &self,
         batch: impl IntoIterator<Item = (&'a str, &'a str, Expire)>,
     ) -> Vec<Result<(), SubscribeError>> {
         let policy = self.shared.transports.policy();
         let mut last: Option<(&str, u32)> = None;
+        let mut batch = batch.into_iter();
+        let mut results = Vec::with_capacity(batch.size_hint().0);
         let mut changes = Vec::new();
-        let mut results: Vec<Result<(), SubscribeError>> = batch
-            .into_iter()
-            .map(|(event, socket, expire)| {
+        loop {
+            let begun = results.len();
+            for (event, socket, expire) in batch.by_ref().take(BATCH_CHANGES) {
                 let id = match last {
-                    Some((name, id)) if name == event => id,
-                    _ => self.cell(event)?.id,
+                    Some((name, id)) if name == event => Ok(id),
+                    _ => self.cell(event).map(|cell| cell.id),
                 };
-                last = Some((event, id));
-                changes.push(self.change(id, socket, expire, &policy)?);
-                Ok(())
-            })
-            .collect();
-        let changed = self.apply(changes);
+                last = id.as_ref().ok().map(|&id| (event, id));
+                let change = id.and_then(|id| self.change(id, socket, expire, &policy));
+                results.push(change.map(|change| changes.push(change)));
+            }
+            if results.len() == begun {
+                break;
+            }
+            let changed = self.apply(changes.drain(..));
+            let accepted = results[begun..].iter_mut().filter(|result| result.is_ok());
+            for (result, changed) in accepted.zip(changed) {
+                if changed == Changed::Full {
+                    *result = Err(SubscribeError::Full);
+                }
+            }
+        }
         if !Arc::ptr_eq(&policy, &self.shared.transports.policy()) {
             // It was replaced meanwhile, and who replaced it may have looked before we were there.
             self.enforce_policy();
-        }
-        let accepted = results.iter_mut().filter(|result| result.is_ok());
-        for (result, changed) in accepted.zip(changed) {
-            if changed == Changed::Full {
-                *result = Err(SubscribeError::Full);
-            }
         }
         results
     }
@@ -288,7 +297,7 @@ impl Handle {
             .shared
             .transports
             .routes
-            .define(route, Arc::new(handler));
+            .define(route, Runner::Handler(Arc::new(handler)));
         defined.map_err(|problem| refuse(problem).into())
     }
 
@@ -378,6 +387,12 @@ impl Handle {
     /// They are closed.
     pub(crate) fn take_in_no_more(&self, sockets: &[String]) {
         self.shared.transports.take_in_no_more(sockets);
+    }
+
+    /// What is known of where events come from.
+    #[allow(dead_code, reason = "for transports that are features")]
+    pub(crate) fn origins(&self) -> &Arc<Origins> {
+        &self.shared.origins
     }
 
     /// Whether this thread's lane takes another event: for sources that can wait.

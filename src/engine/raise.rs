@@ -15,6 +15,7 @@ use crate::arena::Arena;
 use crate::event::{EventName, Params};
 use crate::lane::Producer;
 use crate::limits::PAYLOAD_BYTES;
+use crate::origin;
 use crate::parker::Notified;
 use crate::registry::EventCell;
 use crate::stats::{RaiseCount, Reason, Totals};
@@ -65,7 +66,8 @@ impl Event {
         self.cell.is_heard()
     }
 
-    /// Raises the event. `write` gives it parameters and runs only if somebody listens.
+    /// Raises the event. `write` gives it parameters and runs only if somebody listens, and if
+    /// there is room for it.
     ///
     /// Never waits. The outcome may be ignored: a drop is counted.
     #[inline]
@@ -175,6 +177,10 @@ impl Raiser {
     /// Encodes the event and hands it to the reactor, or counts why not.
     #[inline]
     fn raise(&self, cell: &EventCell, encode: impl FnOnce(&mut BytesMut)) -> Raised {
+        if !self.lane.has_room() {
+            // Before it is encoded: who raises more than can be sent wants to know soon.
+            return self.drop_full(cell);
+        }
         let payload = match self.arena.try_borrow_mut() {
             Ok(mut arena) => arena.write(encode),
             Err(_) => self.write_nested(encode),
@@ -206,19 +212,38 @@ impl Raiser {
         let mut counts = self.counts.borrow_mut();
         let count = count_of(&mut counts, cell);
         count.raised.add(1);
-        let event = cell.id;
+        let (event, origin) = (cell.id, origin::current());
         let pushed = if payload.len() > PAYLOAD_BYTES {
             Err(Reason::TooBig)
         } else if self.shared.parker.is_refusing() {
             Err(Reason::Shutdown)
+        } else if origin.is_too_deep() {
+            Err(Reason::TooDeep)
         } else {
-            let pushed = self.lane.push(Raise { event, payload });
+            let pushed = self.lane.push(Raise {
+                event,
+                origin,
+                payload,
+            });
             pushed.map_err(|_| Reason::LaneFull)
         };
         if let Err(reason) = pushed {
             count.dropped.add(reason, 1);
         }
         pushed
+    }
+
+    #[cold]
+    fn drop_full(&self, cell: &EventCell) -> Raised {
+        let reason = match self.shared.parker.is_refusing() {
+            true => Reason::Shutdown,
+            false => Reason::LaneFull,
+        };
+        let mut counts = self.counts.borrow_mut();
+        let count = count_of(&mut counts, cell);
+        count.raised.add(1);
+        count.dropped.add(reason, 1);
+        Raised::Dropped(reason)
     }
 
     /// The engine closed, perhaps before it could see the last push. What still lies in the lane

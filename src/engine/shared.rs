@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{Config, FOREVER};
 use crate::lane::Lanes;
+use crate::origin::{NodeName, Origin, Origins};
 use crate::os::Answer;
 use crate::parker::{Parker, Wake};
 use crate::registry::Registry;
@@ -21,6 +22,7 @@ use crate::transport::{Announce, Settings, Transports};
 #[derive(Debug)]
 pub(crate) struct Raise {
     pub(crate) event: u32,
+    pub(crate) origin: Origin,
     pub(crate) payload: Bytes,
 }
 
@@ -108,6 +110,7 @@ pub(crate) struct Shared {
     pub(crate) lanes: Lanes<Raise>,
     pub(crate) parker: Arc<Parker<Alarm>>,
     pub(crate) transports: Transports,
+    pub(crate) origins: Arc<Origins>,
     pub(crate) reports: Arc<Reports>,
     pub(crate) answers: Arc<Inbox<Answer>>,
     /// When a shutdown stops waiting for what was raised.
@@ -139,6 +142,7 @@ impl Shared {
             // Each hasher of the standard library has keys of its own.
             seed: RandomState::new().hash_one(0),
         };
+        let origins = Arc::new(Origins::new(config.node.unwrap_or_else(NodeName::unique)));
         let routes = Routes::new(config.workers, Arc::clone(&reports));
         Self {
             clock,
@@ -146,6 +150,7 @@ impl Shared {
             lanes: Lanes::new(config.lane_events.max(1)),
             parker,
             transports: Transports::new(config.policy, settings, routes, &reports, announce),
+            origins,
             reports,
             answers,
             drain_until: OnceLock::new(),

@@ -98,7 +98,8 @@ impl Book {
                 Identity::Name(key.clone())
             }
         };
-        if let Some(place) = shelf.find(&identity) {
+        let hash = shelf.hash(&identity);
+        if let Some(place) = shelf.find_hashed(hash, &identity) {
             shelf.renew(place, slice, secs);
             if let Route::Udp(address) = route {
                 shelf.redirect(place, address.into());
@@ -121,7 +122,7 @@ impl Book {
             slice,
             expire_secs: secs,
         };
-        self.shelves[event as usize].insert(newcomer);
+        self.shelves[event as usize].insert(newcomer, hash);
         Changed::Subscribed
     }
 

@@ -141,14 +141,18 @@ impl Shelf {
 
     /// The place of the subscription with that identity.
     pub(super) fn find(&self, identity: &Identity) -> Option<Place> {
-        let hash = self.hash(identity);
+        self.find_hashed(self.hash(identity), identity)
+    }
+
+    /// The same by the identity's [`hash`](Self::hash).
+    pub(super) fn find_hashed(&self, hash: u64, identity: &Identity) -> Option<Place> {
         self.index
             .find(hash, |&place| self.is(place, identity))
             .copied()
     }
 
-    /// Adds a subscription that [`find`](Self::find) did not find.
-    pub(super) fn insert(&mut self, newcomer: Newcomer) -> Place {
+    /// Adds a subscription that [`find`](Self::find) did not find, by its identity's hash.
+    pub(super) fn insert(&mut self, newcomer: Newcomer, hash: u64) -> Place {
         let place = self.vacant_place();
         let (chunk, index) = split(place);
         let chunk = chunk_mut(&mut self.blocks, chunk);
@@ -169,7 +173,6 @@ impl Shelf {
         if let Some(name) = newcomer.name {
             self.names.insert(place, name);
         }
-        let hash = self.hash_of(place);
         let Self {
             index,
             blocks,
@@ -372,9 +375,9 @@ impl Shelf {
         }
     }
 
-    fn hash(&self, identity: &Identity) -> u64 {
+    pub(super) fn hash(&self, identity: &Identity) -> u64 {
         match identity {
-            Identity::Address(address, format) => self.hasher.hash_one((address, format)),
+            Identity::Address(address, format) => hash_address(&self.hasher, *address, *format),
             Identity::Name(name) => self.hasher.hash_one(&**name),
         }
     }
@@ -384,11 +387,22 @@ impl Shelf {
     }
 }
 
+fn hash_address(hasher: &DefaultHashBuilder, address: SocketAddr, format: Format) -> u64 {
+    match address {
+        // In one word: most are of this kind.
+        SocketAddr::V4(v4) => {
+            let end = u64::from(v4.ip().to_bits()) << 16 | u64::from(v4.port());
+            hasher.hash_one(end << 1 | u64::from(format == Format::Text))
+        }
+        SocketAddr::V6(_) => hasher.hash_one((address, format)),
+    }
+}
+
 /// Equal to [`Shelf::hash`] of the record's identity.
 fn hash_record(hasher: &DefaultHashBuilder, record: &Record, name: Option<&Name>) -> u64 {
     match (name, record.target.address()) {
         (Some(name), _) => hasher.hash_one(&*name.identity),
-        (None, Some(address)) => hasher.hash_one((address, record.format)),
+        (None, Some(address)) => hash_address(hasher, address, record.format),
         (None, None) => unreachable!("a destination with state has a name"),
     }
 }

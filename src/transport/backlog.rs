@@ -104,6 +104,7 @@ impl<N> Backlog<N> {
 mod tests {
     use super::*;
     use crate::destination::Manner;
+    use crate::origin::Origin;
     use crate::stats::{Ticket, Totals};
 
     const WAIT: Duration = Duration::from_millis(100);
@@ -134,6 +135,7 @@ mod tests {
                 payload: payload.clone(),
                 ticket: Ticket::open(&self.totals, &self.page, place),
                 manner: Manner::default(),
+                origin: Origin::HERE,
             };
             self.backlog.push(parcel, note, self.at(millis));
         }

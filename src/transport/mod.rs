@@ -5,6 +5,7 @@
 //! What may block runs behind `worker`.
 
 mod backlog;
+pub(crate) mod consumer;
 mod datagram;
 mod flatstore;
 mod group;
@@ -24,6 +25,7 @@ pub(crate) mod worker;
 #[cfg(feature = "xmlrpc")]
 mod xmlrpc;
 
+pub use consumer::Consume;
 pub(crate) use flatstore::Announce;
 pub use flatstore::{Flatstore, RotateError};
 pub use policy::Policy;
@@ -161,7 +163,8 @@ impl Transports {
         }
         // The members of a group may be tabs apart; they are listed with spaces.
         let is_tab = |c| c == '\t' && text.starts_with("virtual:");
-        if text.contains(|c: char| c.is_control() && !is_tab(c)) {
+        let is_plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if !is_plain && text.contains(|c: char| c.is_control() && !is_tab(c)) {
             // It would break the lines of listings and logs.
             return refuse("a control character in it".to_owned());
         }
@@ -238,7 +241,10 @@ impl Transports {
     /// The first address of a host, all of which must be allowed.
     fn address(&self, at: &At, policy: &Policy) -> Result<SocketAddr, String> {
         let addresses = match at {
-            At::Address(address) => vec![*address],
+            At::Address(address) => {
+                policy.check(*address)?;
+                return Ok(*address);
+            }
             At::Host { host, port } => self.lookups.run(host, *port)?,
         };
         policy.check_all(&addresses)?;

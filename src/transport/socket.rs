@@ -1,7 +1,7 @@
 //! Socket strings: what all transports have in common of their grammar.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 
 use crate::destination::{Endpoint, Format, Manner, Name, Strategy, udp_text};
@@ -199,6 +199,12 @@ pub(super) fn format_suffix(text: &str, format: Format) -> &'static str {
 
 /// Reads `host:port` or `[v6]:port`.
 pub(super) fn host_and_port(text: &str) -> Result<At, String> {
+    // By far the most common.
+    if let Ok(address) = text.parse::<SocketAddrV4>()
+        && address.port() > 0
+    {
+        return Ok(At::Address(address.into()));
+    }
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err("no port; write host:port or [IPv6 address]:port".to_owned());
     };

@@ -23,6 +23,7 @@ use super::socket::{At, Parsed, Place, host_and_port, split_format};
 use super::{Transports, socket};
 use crate::destination::{Context, Manner, Name, Parcel};
 use crate::limits::{SEND_BATCH, UDP_CONNECTED, UDP_PAYLOAD_BYTES, UDP_STALLED};
+use crate::origin::Origin;
 use crate::os::{Datagrams, Os, To};
 use crate::stats::{self, Outcome, Page, Reason, Ticket, Totals};
 
@@ -253,6 +254,7 @@ impl Udp {
                 payload: letter.payload.clone(),
                 ticket,
                 manner: Manner::default(),
+                origin: Origin::HERE,
             };
             self.stalled.push(parcel, letter.to, cx.now);
         }

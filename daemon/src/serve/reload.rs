@@ -16,8 +16,17 @@ pub(super) struct Change {
     declared: usize,
     added: usize,
     ended: usize,
+    /// The event routes of a script that was loaded.
+    routes: Option<usize>,
     /// Tables that differ and cannot take effect before the next start.
     later: Vec<&'static str>,
+}
+
+impl Change {
+    /// A script with so many event routes was loaded.
+    pub(super) fn script(&mut self, routes: usize) {
+        self.routes = Some(routes);
+    }
 }
 
 impl fmt::Display for Change {
@@ -27,6 +36,9 @@ impl fmt::Display for Change {
             "{} events declared, {} subscriptions made, {} ended",
             self.declared, self.added, self.ended
         )?;
+        if let Some(routes) = self.routes {
+            write!(f, "; a script with {routes} event routes loaded")?;
+        }
         match self.later.is_empty() {
             true => Ok(()),
             false => write!(
@@ -196,6 +208,7 @@ fn later(old: &Settings, new: &Settings) -> Vec<&'static str> {
             tables.push(table);
         }
     };
+    note(old.node != new.node, "node");
     note(old.mi.http != new.mi.http, "[mi.http]");
     note(old.mi.fifo != new.mi.fifo, "[mi.fifo]");
     note(old.mi.datagram != new.mi.datagram, "[mi.datagram]");

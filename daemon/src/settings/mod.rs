@@ -9,12 +9,13 @@ mod limits;
 mod listen;
 mod load;
 mod queue;
+mod routes;
 mod tcp;
 mod xmlrpc;
 
 use std::path::PathBuf;
 
-use bellwire::{EventName, transport};
+use bellwire::{EventName, NodeName, NodeNameError, transport};
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::Spanned;
 
@@ -25,6 +26,7 @@ pub(crate) use self::listen::{Datagram, Fifo, Http, HttpListen, Listen, Network}
 pub(crate) use self::load::parse;
 pub(crate) use self::load::{likeliest, load, print};
 pub(crate) use self::queue::Queue;
+pub(crate) use self::routes::Routes;
 pub(crate) use self::tcp::Tcp;
 pub(crate) use self::xmlrpc::Xmlrpc;
 
@@ -33,10 +35,14 @@ pub(crate) use self::xmlrpc::Xmlrpc;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Settings {
+    /// What this node is called among those that share brokers; unique if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<Node>,
     pub(crate) mi: Mi,
     pub(crate) ingest: Ingest,
     pub(crate) events: Events,
     pub(crate) policy: Policy,
+    pub(crate) routes: Routes,
     pub(crate) limits: Limits,
     pub(crate) tcp: Tcp,
     pub(crate) queue: Queue,
@@ -44,6 +50,25 @@ pub(crate) struct Settings {
     pub(crate) xmlrpc: Xmlrpc,
     #[serde(deserialize_with = "placed")]
     pub(crate) subscribe: Vec<Subscribe>,
+}
+
+/// The name of a node, known to be one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Node(pub(crate) NodeName);
+
+impl TryFrom<String> for Node {
+    type Error = NodeNameError;
+
+    fn try_from(text: String) -> Result<Self, NodeNameError> {
+        NodeName::new(&text).map(Self)
+    }
+}
+
+impl From<Node> for String {
+    fn from(node: Node) -> Self {
+        node.0.as_str().to_owned()
+    }
 }
 
 /// The management interface: who may ask, and where.

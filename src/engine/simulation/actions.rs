@@ -174,8 +174,14 @@ impl Simulation {
         let too_big = self.oracle.raises[number].json.len() > PAYLOAD_BYTES;
         match raised {
             Raised::Dropped(reason) => {
-                assert_eq!(reason == Reason::TooBig, too_big);
-                assert_eq!(reason == Reason::Shutdown, refusing && !too_big);
+                // A full lane is found out before the size.
+                let is_right = match reason {
+                    Reason::TooBig => too_big,
+                    Reason::Shutdown => refusing,
+                    Reason::LaneFull => !refusing,
+                    _ => false,
+                };
+                assert!(is_right, "raise {number}: {reason:?}");
                 self.oracle.drop_before(event, reason);
             }
             _ => assert!(!too_big && !refusing, "raise {number} was queued"),

@@ -84,6 +84,7 @@ impl Outlet for Receiver {
             payload,
             ticket,
             manner,
+            ..
         } = parcel;
         if let Link::Down { until, why } = &self.link
             && cx.now < *until

@@ -17,6 +17,7 @@ use super::receiver::Receiver;
 use super::retry::Retry;
 use super::{Peer, Tcp, Wire};
 use crate::destination::{Context, Destination, Health, Manner, Outlet, Parcel, WhenFull};
+use crate::origin::Origin;
 use crate::os::{Datagrams, Os, Stream, Upkeep};
 use crate::stats::{Outcome, Page, Reason, Returns, Ticket, Totals};
 use crate::transport::policy::{Gate, Policy};
@@ -272,6 +273,7 @@ impl Run {
                 reliable,
                 when_full,
             },
+            origin: Origin::HERE,
         };
         self.sent.push(Sent { place, reliable });
         self.with(|receiver, cx| receiver.deliver(parcel, cx));

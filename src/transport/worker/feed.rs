@@ -85,7 +85,10 @@ impl Feed {
             parcel, not_after, ..
         } = waiting;
         let Parcel {
-            payload, ticket, ..
+            payload,
+            ticket,
+            origin,
+            ..
         } = parcel;
         let is_urgent = ticket.is_urgent();
         let sequence = self.settled + self.handed.len() as u64;
@@ -93,6 +96,7 @@ impl Feed {
         self.handed.push_back((ticket, payload.len()));
         Item {
             payload,
+            origin,
             not_after,
             is_urgent,
             sequence,

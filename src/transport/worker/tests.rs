@@ -11,6 +11,7 @@ use super::{Report, Reports};
 use crate::destination::{
     Context, Destination, Endpoint, Health, HealthNow, Manner, Outlet, Parcel, WhenFull,
 };
+use crate::origin::Origin;
 use crate::os::{Datagrams, Os, Stream, Upkeep};
 use crate::stats::{Outcome, Page, Reason, Ticket, Totals};
 use crate::testing::wait_for;
@@ -165,6 +166,8 @@ impl Stage {
                 payload,
                 ticket,
                 manner,
+
+                origin: Origin::HERE,
             };
             self.feed.deliver(parcel, &cx);
         }
@@ -384,6 +387,7 @@ fn what_was_cancelled_takes_no_room() {
         payload: Bytes::from_static(&[0; 10]),
         ticket: Ticket::open(&totals, &page, place),
         manner: Manner::default(),
+        origin: Origin::HERE,
     };
     for place in [1, 1, 2] {
         queue.push(parcel(place), now);

@@ -18,6 +18,7 @@ use crossbeam::channel::{
 use super::{Report, Reports};
 use crate::destination::{Context, Destination};
 use crate::limits::{SLOW_DESTINATIONS, WORKER_BATCHES};
+use crate::origin::Origin;
 use crate::stats::{Outcome, Reason};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicU64;
@@ -41,6 +42,7 @@ pub(crate) trait Work: Send {
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) payload: Bytes,
+    pub(crate) origin: Origin,
     /// When it will have waited too long.
     pub(crate) not_after: Instant,
     /// Whether somebody else would take it: better to fail at once than to try again.
@@ -324,6 +326,12 @@ impl Delivery<'_> {
                 self.batches.pop_front();
             }
         }
+    }
+
+    /// Whose the first of them is.
+    pub(crate) fn destination(&self) -> Option<&Arc<Destination>> {
+        let batch = self.batches.iter().find(|batch| !batch.items.is_empty())?;
+        Some(&batch.destination)
     }
 
     /// Whether the first one's subscription has ended.
