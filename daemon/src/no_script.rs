@@ -47,6 +47,10 @@ impl Script {
         match loaded {}
     }
 
+    pub(crate) fn described(&self) -> Option<String> {
+        None
+    }
+
     pub(crate) fn statistics(&self) -> Provider {
         Arc::new(Vec::new)
     }

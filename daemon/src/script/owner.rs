@@ -148,9 +148,10 @@ impl Script {
         match changed {
             Ok(gone) => {
                 undefine(consumer, &gone);
-                if self.code.is_some() {
-                    self.counters.count().reloads += 1;
-                }
+                let mut counts = self.counters.count();
+                counts.reloads += u64::from(self.code.is_some());
+                counts.has_script = true;
+                drop(counts);
                 self.code = code;
                 self.names = names.unwrap_or_default();
                 Ok(Some(Hold(hold)))
@@ -160,6 +161,12 @@ impl Script {
                 Err(Failure::new(format!("routes.script: {error}")))
             }
         }
+    }
+
+    /// What runs, in words; nothing if none does.
+    pub(crate) fn described(&self) -> Option<String> {
+        let path = self.code.as_ref()?.path.display();
+        Some(format!("{path} (event routes: {})", self.names.len()))
     }
 
     /// The counters, for `get_statistics`.

@@ -126,6 +126,11 @@ impl Daemon {
         self.ingest.sockets().to_vec()
     }
 
+    /// The script that events run, if there is one.
+    pub(super) fn script(&self) -> Option<String> {
+        self.script.described()
+    }
+
     pub(super) fn http_address(&self) -> Option<SocketAddr> {
         self.http.as_ref().map(http::Server::address)
     }
