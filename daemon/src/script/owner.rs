@@ -46,9 +46,18 @@ impl Loaded {
     }
 }
 
-/// Holds the script back until it is dropped.
+/// Holds the script back until it is released or dropped.
 #[derive(Debug)]
-pub(crate) struct Hold(#[allow(dead_code, reason = "its end is what is told")] SyncSender<()>);
+pub(crate) struct Hold {
+    _end: SyncSender<()>,
+}
+
+impl Hold {
+    /// Lets the script run.
+    pub(crate) fn release(self) {
+        drop(self);
+    }
+}
 
 impl Script {
     /// No script yet.
@@ -154,7 +163,7 @@ impl Script {
                 drop(counts);
                 self.code = code;
                 self.names = names.unwrap_or_default();
-                Ok(Some(Hold(hold)))
+                Ok(Some(Hold { _end: hold }))
             }
             Err(error) => {
                 undefine(consumer, &defined);
