@@ -144,6 +144,11 @@ pub(crate) trait Endpoint: fmt::Debug + Send + Sync {
         None
     }
 
+    /// The same for one that has several.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.address().into_iter().collect()
+    }
+
     /// The file that it writes, by its absolute path.
     fn file(&self) -> Option<&Path> {
         None

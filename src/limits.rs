@@ -81,18 +81,27 @@ pub const SLOW_DESTINATIONS: usize = 512;
 pub const WORKER_BATCHES: usize = 64;
 /// Longest name lookup.
 pub const RESOLVE_TIME: Duration = Duration::from_secs(2);
+/// Brokers that one engine is connected to: each connection has a thread.
+pub const BROKERS: usize = 128;
+/// Sockets at brokers: each has a channel.
+pub const BROKER_SOCKETS: usize = 1024;
+/// Messages of a queue that a broker hands us before we have acknowledged the first.
+pub const PREFETCH: u16 = 500;
+/// How long a client may take to say goodbye to a server that nobody needs any more.
+pub const FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// Longest answer of a `tcp:` receiver (OpenSIPS takes up to 8,192 bytes).
 pub const REPLY_BYTES: usize = 64 * 1024;
 /// Most members of a `virtual:` group.
 pub const GROUP_MEMBERS: usize = 16;
-/// Handlers that lead to an event, one within the other (OpenSIPS: 100 nested events).
-pub const HANDLER_DEPTH: u8 = 100;
+/// Deepest nesting of raises: of an event raised by the handler of an event, and so on (OpenSIPS
+/// `MAX_REC_LEV`).
+pub const NESTED_RAISES: u8 = 100;
 /// Longest name of a node, in bytes.
 pub const NODE_NAME_BYTES: usize = 64;
 /// Most nodes that one event may pass.
 pub const PATH_NODES: usize = 16;
-/// Most different ways by which the events of one engine may come.
-pub const PATHS: usize = if SMALL { 64 } else { 4096 };
+/// Most different ways by which events may come to one process.
+pub const PATHS: usize = 4096;
 /// Deepest nesting of a JSON text taken from outside.
 pub const JSON_DEPTH: usize = 16;
 

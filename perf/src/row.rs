@@ -23,12 +23,14 @@ pub(crate) enum Row {
     Churn,
     Overload,
     Idle,
+    Kafka,
+    DeadBroker,
     Peers,
 }
 
 impl Row {
     /// All rows, in the order of the table.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Unheard,
         Self::Heard,
         Self::Subscribers,
@@ -45,6 +47,8 @@ impl Row {
         Self::Churn,
         Self::Overload,
         Self::Idle,
+        Self::Kafka,
+        Self::DeadBroker,
         Self::Peers,
     ];
 
@@ -104,6 +108,14 @@ impl Row {
                 "goodput >= 0.9 of the maximum, counters exact, back to normal within 1 s",
             ),
             Self::Idle => ("idle", "0 wake-ups a second with no timer due"),
+            Self::Kafka => (
+                "confirmed Kafka records/s",
+                ">= 0.9 x a bare rdkafka producer with the same settings",
+            ),
+            Self::DeadBroker => (
+                "a broker that is dead: raise p99, UDP latency, memory",
+                "<= 1.1 x without it; no growth beyond its bound",
+            ),
             Self::Peers => (
                 "against each peer, same delivered work",
                 "caller's cost per raise and CPU per delivered datagram both lower than every \

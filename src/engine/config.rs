@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::origin::NodeName;
+#[cfg(feature = "rabbitmq")]
+use crate::transport::Rabbitmq;
 #[cfg(feature = "xmlrpc")]
 use crate::transport::Xmlrpc;
 use crate::transport::{Flatstore, Policy, QueueLimits, Tcp};
@@ -39,6 +41,9 @@ pub struct Config {
     /// How `xmlrpc:` and `xmlrpcs:` sockets behave.
     #[cfg(feature = "xmlrpc")]
     pub xmlrpc: Xmlrpc,
+    /// How `rabbitmq:` and `rabbitmqs:` sockets behave.
+    #[cfg(feature = "rabbitmq")]
+    pub rabbitmq: Rabbitmq,
     /// Where events may be sent.
     pub policy: Policy,
 }
@@ -59,6 +64,8 @@ impl Default for Config {
             flatstore: Flatstore::default(),
             #[cfg(feature = "xmlrpc")]
             xmlrpc: Xmlrpc::default(),
+            #[cfg(feature = "rabbitmq")]
+            rabbitmq: Rabbitmq::default(),
             policy: Policy::default(),
         }
     }

@@ -1,15 +1,13 @@
 //! The owner's end of a consumer: which routes lead to it.
 
-use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::sync::Weak;
 
 use super::shared::Shared;
-use super::{Handle, SubscribeError, raise};
+use super::{Handle, SubscribeError};
 use crate::event::EventName;
-use crate::stats::Reason;
 use crate::transport::SocketError;
 use crate::transport::consumer::{Consume, Consuming};
-use crate::transport::route::{Occurrence, Runner};
+use crate::transport::route::Runner;
 use crate::transport::worker::Worker;
 
 /// A thread that runs the events of its routes. It ends with the engine.
@@ -17,30 +15,6 @@ use crate::transport::worker::Worker;
 pub struct Consumer {
     shared: Weak<Shared>,
     worker: Worker,
-}
-
-/// A consumer, and the engine in which it raises what comes from its events.
-struct Nested<C> {
-    shared: Weak<Shared>,
-    consumer: C,
-}
-
-impl<C: Consume> Consume for Nested<C> {
-    fn consume(&mut self, route: &str, occurrence: Occurrence) -> Result<(), (Reason, String)> {
-        let Some(shared) = self.shared.upgrade() else {
-            return Err((Reason::Shutdown, "the engine is gone".to_owned()));
-        };
-        let origin = occurrence.origin().deeper();
-        raise::raise_from(&shared, origin, || self.consumer.consume(route, occurrence))
-    }
-
-    fn tick(&mut self) {
-        self.consumer.tick();
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.consumer.deadline()
-    }
 }
 
 impl Handle {
@@ -54,14 +28,11 @@ impl Handle {
         name: &str,
         consumer: impl Consume + 'static,
     ) -> Result<Consumer, String> {
-        let shared = Arc::downgrade(&self.shared);
-        let nested = Nested {
-            shared: Weak::clone(&shared),
-            consumer,
-        };
         let threads = &self.shared.transports.threads;
-        let worker = threads.spawn(name, Consuming(nested))?;
-        Ok(Consumer { shared, worker })
+        Ok(Consumer {
+            worker: threads.spawn(name, Consuming(consumer))?,
+            shared: std::sync::Arc::downgrade(&self.shared),
+        })
     }
 }
 

@@ -35,9 +35,11 @@ use std::time::Duration;
 
 use crate::event::EventName;
 use crate::limits::BATCH_CHANGES;
-use crate::origin::{Origin, Origins};
+use crate::origin::Origins;
 use crate::registry::{Change, Changed, EventCell, Expire, Subscription, Target};
 use crate::stats::Stats;
+#[cfg(feature = "rabbitmq")]
+use crate::transport::rabbitmq::Source;
 use crate::transport::route::{Occurrence, Runner};
 use crate::transport::{Policy, RotateError, SocketError};
 use crate::wire::jsonrpc;
@@ -111,6 +113,8 @@ impl Engine {
         // The reactor has settled what the workers still have: they need no more time than that.
         shared.transports.routes.stop(until);
         shared.transports.threads.stop(until);
+        #[cfg(feature = "runtime")]
+        shared.transports.runtime.stop(until);
     }
 }
 
@@ -293,16 +297,11 @@ impl Handle {
     ) -> Result<(), SubscribeError> {
         let refuse = |problem| SocketError::new(&format!("route:{name}"), problem);
         let route = EventName::new(name).map_err(|error| refuse(error.to_string()))?;
-        let shared = Arc::downgrade(&self.shared);
-        let handle = move |occurrence: &Occurrence| match shared.upgrade() {
-            Some(shared) => {
-                let origin = occurrence.origin().deeper();
-                raise::raise_from(&shared, origin, || handler(occurrence));
-            }
-            None => handler(occurrence),
-        };
-        let routes = &self.shared.transports.routes;
-        let defined = routes.define(route, Runner::Handler(Arc::new(handle)));
+        let defined = self
+            .shared
+            .transports
+            .routes
+            .define(route, Runner::Handler(Arc::new(handler)));
         defined.map_err(|problem| refuse(problem).into())
     }
 
@@ -394,16 +393,16 @@ impl Handle {
         self.shared.transports.take_in_no_more(sockets);
     }
 
-    /// Has all that this thread raises within `act` come from there.
-    #[allow(dead_code, reason = "for transports that are features")]
-    pub(crate) fn raise_from<R>(&self, origin: Origin, act: impl FnOnce() -> R) -> R {
-        raise::raise_from(&self.shared, origin, act)
-    }
-
     /// What is known of where events come from.
     #[allow(dead_code, reason = "for transports that are features")]
     pub(crate) fn origins(&self) -> &Arc<Origins> {
         &self.shared.origins
+    }
+
+    /// A queue of a broker to take events from.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) fn broker_queue(&self, scheme: &str, rest: &str) -> Result<Source, String> {
+        self.shared.transports.broker_queue(scheme, rest)
     }
 
     /// Whether this thread's lane takes another event: for sources that can wait.
@@ -498,3 +497,6 @@ pub enum SubscribeError {
     #[error("there are as many subscriptions as the limits allow")]
     Full,
 }
+
+#[cfg(test)]
+mod tests;

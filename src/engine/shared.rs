@@ -130,6 +130,7 @@ impl Shared {
         };
         let reports = Arc::new(Reports::new(wake(&parker)));
         let answers = Arc::new(Inbox::new(wake(&parker)));
+        let origins = Arc::new(Origins::new(config.node.unwrap_or_else(NodeName::unique)));
         let settings = Settings {
             unix_wait: config.unix_wait.min(FOREVER),
             unix_backlog: config.unix_backlog.max(1),
@@ -139,10 +140,12 @@ impl Shared {
             flatstore: config.flatstore,
             #[cfg(feature = "xmlrpc")]
             xmlrpc: Arc::new(config.xmlrpc),
+            #[cfg(feature = "rabbitmq")]
+            rabbitmq: config.rabbitmq,
+            origins: Arc::clone(&origins),
             // Each hasher of the standard library has keys of its own.
             seed: RandomState::new().hash_one(0),
         };
-        let origins = Arc::new(Origins::new(config.node.unwrap_or_else(NodeName::unique)));
         let routes = Routes::new(config.workers, Arc::clone(&reports));
         Self {
             clock,

@@ -174,7 +174,7 @@ impl Target {
             Self::V4 { .. } | Self::V6 { .. } | Self::Shared(..) => &[],
         };
         let plain = members.iter().filter_map(|member| member.target.address());
-        let shared = self.destinations().filter_map(|to| to.endpoint.address());
+        let shared = self.destinations().flat_map(|to| to.endpoint.addresses());
         self.address().into_iter().chain(plain).chain(shared)
     }
 

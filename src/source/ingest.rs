@@ -18,6 +18,7 @@ use mio::unix::SourceFd;
 use super::intake::Counters;
 use super::intake::IngestStats;
 use super::intake::Intake;
+use super::taps::Taps;
 use crate::engine::Handle;
 use crate::limits;
 use crate::sync::atomic::AtomicBool;
@@ -58,6 +59,13 @@ impl Default for IngestOptions {
 #[error("ingest: {0}")]
 pub struct IngestError(String);
 
+impl IngestError {
+    #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+    pub(super) fn new(problem: String) -> Self {
+        Self(problem)
+    }
+}
+
 /// Takes events from datagram sockets and raises them. Stops when dropped.
 ///
 /// One datagram is one event: a JSON-RPC notification as OpenSIPS 3.1 and later sends it, or the
@@ -70,15 +78,20 @@ pub struct Ingest {
     stopping: Arc<AtomicBool>,
     waker: Waker,
     counters: Arc<Counters>,
+    /// Those of this machine.
+    bound: Vec<String>,
+    taps: Taps,
     sockets: Vec<String>,
 }
 
 impl Ingest {
-    /// Binds the sockets (`udp:<host>:<port>`, `unix:<path>`) and starts one thread.
+    /// Binds the sockets (`udp:<host>:<port>`, `unix:<path>`) and starts one thread for them all,
+    /// and one for each topic of Kafka (`kafka:<brokers>/<topic>?group=<name>`, feature `kafka`).
+    /// Queues of RabbitMQ (`rabbitmq:<host>/queue=<name>`, feature `rabbitmq`) have a task each.
     ///
     /// # Errors
     ///
-    /// If one of the sockets cannot be bound; then none is.
+    /// If one of the sockets cannot be bound, or a topic is not named well; then none is.
     pub fn start(
         handle: Handle,
         sockets: &[String],
@@ -89,26 +102,33 @@ impl Ingest {
             remote: options.remote,
             receive_buffer: Some(options.receive_buffer),
         };
-        let bound = sockets
-            .iter()
-            .map(|socket| Listener::bind(socket, &listen))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| IngestError(error.to_string()))?;
+        let counters = Arc::new(Counters::default());
+        let intake = || {
+            let declare = options.declare_unknown;
+            Intake::new(handle.clone(), declare, Arc::clone(&counters))
+        };
+        let (mut bound, mut sources) = (Vec::new(), Vec::new());
+        let mut taps = Taps::default();
+        for socket in sockets {
+            if let Some(name) = taps.open(socket, &handle, intake)? {
+                sources.push(name);
+                continue;
+            }
+            let listener = Listener::bind(socket, &listen);
+            let listener = listener.map_err(|error| IngestError(error.to_string()))?;
+            sources.push(listener.name().to_owned());
+            bound.push(listener);
+        }
         let names: Vec<String> = bound
             .iter()
             .map(|listener| listener.name().to_owned())
             .collect();
         let (poll, waker) = register(&bound).map_err(|error| IngestError(error.to_string()))?;
         let stopping = Arc::new(AtomicBool::new(false));
-        let counters = Arc::new(Counters::default());
         let taking = Taking {
             poll,
             listeners: bound,
-            intake: Intake::new(
-                handle.clone(),
-                options.declare_unknown,
-                Arc::clone(&counters),
-            ),
+            intake: intake(),
             handle: handle.clone(),
             stopping: Arc::clone(&stopping),
             until: None,
@@ -127,7 +147,9 @@ impl Ingest {
             stopping,
             waker,
             counters,
-            sockets: names,
+            bound: names,
+            taps,
+            sockets: sources,
         })
     }
 
@@ -162,6 +184,7 @@ impl Ingest {
         let Some(thread) = self.thread.take() else {
             return;
         };
+        self.taps.stop();
         self.stopping.store(true, Relaxed);
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "cannot wake the ingest thread");
@@ -170,7 +193,8 @@ impl Ingest {
         if thread.join().is_err() {
             tracing::error!("the ingest thread panicked");
         }
-        self.handle.take_in_no_more(&self.sockets);
+        self.taps.join();
+        self.handle.take_in_no_more(&self.bound);
     }
 }
 
@@ -199,7 +223,7 @@ fn register(listeners: &[Listener]) -> io::Result<(Poll, Waker)> {
 const TURN: usize = 256;
 /// How long what the kernel holds is taken after the stop: a sender that goes on, or an engine
 /// that has stopped already, must not keep us for ever.
-const LAST: Duration = Duration::from_secs(1);
+pub(super) const LAST: Duration = Duration::from_secs(1);
 /// How long to wait for room in the lane before looking again.
 const NAP: Duration = Duration::from_micros(50);
 

@@ -1,12 +1,16 @@
 //! What becomes of one datagram: read, checked, raised, counted.
 
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::engine::Event;
 use crate::engine::Handle;
 use crate::engine::Raised;
 use crate::limits;
+use crate::stats::Reason;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::wire::parse;
@@ -31,6 +35,8 @@ pub struct IngestStats {
     pub unknown: u64,
     /// Longer than [`limits::PAYLOAD_BYTES`].
     pub too_big: u64,
+    /// From a broker, and here before: the path in its header says so, or cannot be read.
+    pub looped: u64,
 }
 
 impl IngestStats {
@@ -45,13 +51,14 @@ impl IngestStats {
             ("ingest:bad_text", self.bad_text),
             ("ingest:unknown", self.unknown),
             ("ingest:too_big", self.too_big),
+            ("ingest:looped", self.looped),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
     }
 }
 
-/// The counters behind [`IngestStats`]; only the ingest's thread writes them.
+/// The counters behind [`IngestStats`]; only the ingest's threads write them.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     received: AtomicU64,
@@ -62,6 +69,7 @@ pub(super) struct Counters {
     bad_text: AtomicU64,
     unknown: AtomicU64,
     too_big: AtomicU64,
+    looped: AtomicU64,
 }
 
 impl Counters {
@@ -75,12 +83,55 @@ impl Counters {
             bad_text: self.bad_text.load(Relaxed),
             unknown: self.unknown.load(Relaxed),
             too_big: self.too_big.load(Relaxed),
+            looped: self.looped.load(Relaxed),
         }
     }
 }
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
+}
+
+/// Why an event was not raised.
+#[derive(Debug)]
+pub(super) struct NotTaken {
+    pub(super) why: String,
+    /// Whether it would be the same at another time: nobody can make anything of it.
+    #[cfg_attr(not(feature = "rabbitmq"), allow(dead_code))]
+    pub(super) is_poison: bool,
+}
+
+impl NotTaken {
+    fn poison(why: String) -> Self {
+        Self {
+            why,
+            is_poison: true,
+        }
+    }
+
+    fn here(why: String) -> Self {
+        Self {
+            why,
+            is_poison: false,
+        }
+    }
+}
+
+impl fmt::Display for NotTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+/// The text of 1.x with the empty line at its end, which messages of brokers had not: they begin
+/// their lines with it.
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+fn closed(payload: &[u8]) -> Cow<'_, [u8]> {
+    match payload.first() {
+        Some(b'{' | b'[') | None => payload.into(),
+        Some(_) if payload.ends_with(b"\n\n") => payload.into(),
+        Some(_) => [payload, b"\n\n"].concat().into(),
+    }
 }
 
 /// Reads datagrams and raises them.
@@ -92,6 +143,8 @@ pub(super) struct Intake {
     /// Events met so far. Events are never forgotten, so neither do these grow stale, and there
     /// are no more than the engine takes.
     known: HashMap<String, Event>,
+    /// Whether the engine has begun to shut down.
+    is_over: bool,
 }
 
 impl Intake {
@@ -101,15 +154,17 @@ impl Intake {
             declare_unknown,
             counters,
             known: HashMap::new(),
+            is_over: false,
         }
     }
 
     /// Raises what the datagram holds, or says why not.
-    pub(super) fn take(&mut self, datagram: &[u8]) -> Result<(), String> {
+    pub(super) fn take(&mut self, datagram: &[u8]) -> Result<(), NotTaken> {
         count(&self.counters.received);
         if datagram.len() > limits::PAYLOAD_BYTES {
             count(&self.counters.too_big);
-            return Err(format!("longer than {} bytes", limits::PAYLOAD_BYTES));
+            let why = format!("longer than {} bytes", limits::PAYLOAD_BYTES);
+            return Err(NotTaken::poison(why));
         }
         let repaired = parse::repair(datagram);
         let payload = repaired.trim_ascii();
@@ -118,15 +173,44 @@ impl Intake {
             self.take_json(payload)
         } else {
             self.take_text(&repaired)
-        }?;
+        }
+        .map_err(NotTaken::poison)?;
         count(match raised {
             Raised::Queued => &self.counters.raised,
             Raised::Unheard => &self.counters.unheard,
             Raised::Dropped(_) => &self.counters.dropped,
         });
+        self.is_over |= raised == Raised::Dropped(Reason::Shutdown);
         match raised {
-            Raised::Dropped(reason) => Err(format!("dropped: {}", reason.name())),
+            Raised::Dropped(reason) => Err(NotTaken::here(format!("dropped: {}", reason.name()))),
             Raised::Queued | Raised::Unheard => Ok(()),
+        }
+    }
+
+    /// Whether the engine has begun to shut down: what it did not take is not ours to confirm.
+    #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// The same for what came from a broker with that path in its header, unless it was here
+    /// before.
+    #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+    pub(super) fn take_from(
+        &mut self,
+        path: Option<&[u8]>,
+        payload: &[u8],
+    ) -> Result<(), NotTaken> {
+        match self.handle.origins().enter(path) {
+            Ok(origin) => {
+                let payload = closed(payload);
+                crate::origin::within(origin, || self.take(&payload))
+            }
+            Err(why) => {
+                count(&self.counters.received);
+                count(&self.counters.looped);
+                Err(NotTaken::here(why.to_string()))
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::route::Occurrence;
 use super::worker::{Delivery, Feed, QueueLimits, Work, Worker};
 use crate::destination::{Context, Destination, Endpoint, Outlet};
+use crate::origin;
 use crate::stats::{Outcome, Reason};
 
 /// Parcels in the consumer's hands; the rest waits with the reactor.
@@ -66,11 +67,12 @@ impl<C: Consume> Consuming<C> {
         if delivery.is_withdrawn() {
             return Some(Outcome::Dropped(Reason::Expired, 0));
         }
-        let Some(occurrence) = Occurrence::new(item.payload.clone(), item.origin) else {
+        let Some(occurrence) = Occurrence::new(item.payload.clone()) else {
             return Some(Outcome::Dropped(Reason::Other, 0));
         };
         let (_, route) = destination.key.split_once(':')?;
-        Some(match self.0.consume(route, occurrence) {
+        let run = || self.0.consume(route, occurrence);
+        Some(match origin::handling(item.origin, run) {
             Ok(()) => Outcome::Delivered,
             Err((reason, error)) => {
                 destination.health.note(&error);

@@ -10,13 +10,21 @@ mod datagram;
 mod flatstore;
 mod group;
 mod intakes;
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
 pub(crate) mod kernel;
 pub(crate) mod listen;
 pub mod manual;
 mod policy;
+#[cfg(feature = "rabbitmq")]
+pub(crate) mod rabbitmq;
 mod resolve;
 pub(crate) mod route;
+#[cfg(feature = "runtime")]
+pub(crate) mod runtime;
 mod socket;
+#[cfg(feature = "sqs")]
+mod sqs;
 mod tcp;
 pub(crate) mod throttle;
 pub(crate) mod udp;
@@ -29,9 +37,11 @@ pub use consumer::Consume;
 pub(crate) use flatstore::Announce;
 pub use flatstore::{Flatstore, RotateError};
 pub use policy::Policy;
+#[cfg(feature = "rabbitmq")]
+pub use rabbitmq::Rabbitmq;
 pub use route::Occurrence;
 pub(crate) use socket::Parsed;
-pub use socket::SocketError;
+pub use socket::{SocketError, without_secrets};
 pub use tcp::Tcp;
 pub use worker::QueueLimits;
 #[cfg(feature = "xmlrpc")]
@@ -41,6 +51,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
+use crate::origin::Origins;
 use flatstore::Files;
 use intakes::Intakes;
 use policy::Gate;
@@ -59,6 +70,14 @@ pub(crate) struct Transports {
     pub(crate) files: Arc<Files>,
     #[cfg(feature = "xmlrpc")]
     callers: Arc<xmlrpc::Callers>,
+    #[cfg(feature = "kafka")]
+    topics: Arc<kafka::Topics>,
+    #[cfg(feature = "sqs")]
+    queues: Arc<sqs::Queues>,
+    #[cfg(feature = "rabbitmq")]
+    brokers: Arc<rabbitmq::Brokers>,
+    #[cfg(feature = "runtime")]
+    pub(crate) runtime: Arc<runtime::Runtime>,
     lookups: Lookups,
     intakes: Intakes,
 }
@@ -76,6 +95,11 @@ pub(crate) struct Settings {
     pub(crate) flatstore: Flatstore,
     #[cfg(feature = "xmlrpc")]
     pub(crate) xmlrpc: Arc<Xmlrpc>,
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) rabbitmq: Rabbitmq,
+    /// What is known of where events come from.
+    #[allow(dead_code, reason = "for transports that are features")]
+    pub(crate) origins: Arc<Origins>,
     /// Of the random pauses between attempts.
     pub(crate) seed: u64,
 }
@@ -96,6 +120,14 @@ const SCHEMES: &[(&str, Parse)] = &[
     ("xmlrpc", xmlrpc::parse),
     #[cfg(all(feature = "xmlrpc", feature = "tls"))]
     ("xmlrpcs", xmlrpc::parse_tls),
+    #[cfg(feature = "rabbitmq")]
+    ("rabbitmq", rabbitmq::parse),
+    #[cfg(all(feature = "rabbitmq", feature = "tls"))]
+    ("rabbitmqs", rabbitmq::parse_tls),
+    #[cfg(feature = "kafka")]
+    ("kafka", kafka::parse),
+    #[cfg(feature = "sqs")]
+    ("sqs", sqs::parse),
     ("virtual", group::parse),
 ];
 
@@ -107,8 +139,13 @@ const ELSEWHERE: &[&str] = &[
     "xmlrpc",
     #[cfg(not(all(feature = "xmlrpc", feature = "tls")))]
     "xmlrpcs",
+    #[cfg(not(feature = "rabbitmq"))]
     "rabbitmq",
+    #[cfg(not(all(feature = "rabbitmq", feature = "tls")))]
+    "rabbitmqs",
+    #[cfg(not(feature = "kafka"))]
     "kafka",
+    #[cfg(not(feature = "sqs"))]
     "sqs",
     "routing",
 ];
@@ -125,14 +162,28 @@ impl Transports {
         let gate = Arc::new(Gate::new(policy));
         let threads = Arc::new(Threads::new(Arc::clone(reports)));
         let lookups = Lookups::default();
+        #[cfg(feature = "runtime")]
+        let runtime = Arc::default();
         Self {
             files: Arc::new(Files::new(&settings, &gate, &threads, announce)),
             #[cfg(feature = "xmlrpc")]
             callers: Arc::new(xmlrpc::Callers::new(&settings, &gate, &threads, &lookups)),
+            #[cfg(feature = "kafka")]
+            topics: Arc::new(kafka::Topics::new(&settings, &gate, &threads, &lookups)),
+            #[cfg(feature = "sqs")]
+            queues: Arc::new(sqs::Queues::new(
+                &settings, &gate, &lookups, &runtime, reports,
+            )),
+            #[cfg(feature = "rabbitmq")]
+            brokers: Arc::new(rabbitmq::Brokers::new(
+                &settings, &gate, &lookups, &runtime, reports,
+            )),
             gate,
             settings,
             routes,
             threads,
+            #[cfg(feature = "runtime")]
+            runtime,
             lookups,
             intakes: Intakes::default(),
         }
@@ -267,6 +318,16 @@ impl Transports {
             .and_then(|()| parsed.check())
             .and_then(|()| self.intakes.refuse_parsed(parsed))
             .map_err(|problem| SocketError::new(text, problem))
+    }
+
+    /// A queue of a broker to take events from.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) fn broker_queue(
+        &self,
+        scheme: &str,
+        rest: &str,
+    ) -> Result<rabbitmq::Source, String> {
+        rabbitmq::Source::read(scheme, rest, &self.brokers)
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {

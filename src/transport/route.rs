@@ -19,7 +19,7 @@ use super::socket::{Parsed, Place};
 use super::worker::{Job, Pool, Reports, Worker, submit};
 use crate::destination::{Context, Destination, Endpoint, Format, Outlet, Parcel};
 use crate::event::{EventName, Notification, Value};
-use crate::origin::Origin;
+use crate::origin;
 use crate::stats::{Outcome, Page, Reason, Ticket};
 use crate::wire::parse;
 
@@ -28,16 +28,14 @@ use crate::wire::parse;
 pub struct Occurrence {
     payload: Bytes,
     notification: Notification<'static>,
-    origin: Origin,
 }
 
 impl Occurrence {
-    pub(super) fn new(payload: Bytes, origin: Origin) -> Option<Self> {
+    pub(super) fn new(payload: Bytes) -> Option<Self> {
         let notification = parse::jsonrpc(&payload).ok()?.into_owned();
         Some(Self {
             payload,
             notification,
-            origin,
         })
     }
 
@@ -63,11 +61,6 @@ impl Occurrence {
     /// Name and parameters.
     pub fn notification(&self) -> &Notification<'_> {
         &self.notification
-    }
-
-    /// Where it came from.
-    pub(crate) fn origin(&self) -> Origin {
-        self.origin
     }
 
     /// The JSON-RPC notification that other subscribers receive.
@@ -259,9 +252,9 @@ impl Outlet for RouteOutlet {
             return;
         };
         let handler = Arc::clone(&route.handler);
-        let run = move || match Occurrence::new(payload, origin) {
+        let run = move || match Occurrence::new(payload) {
             Some(occurrence) => {
-                handler(&occurrence);
+                origin::handling(origin, || handler(&occurrence));
                 Outcome::Delivered
             }
             None => Outcome::Dropped(Reason::Other, 0),

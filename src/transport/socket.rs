@@ -32,14 +32,51 @@ impl SocketError {
 
 /// The text as it may be shown: cut if long, and without what could be a password.
 fn without_secret(socket: &str) -> String {
-    let shown: String = match (socket.split_once(':'), socket.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}:***@{host}"),
-        _ => socket.to_owned(),
-    };
+    let shown = without_secrets(socket);
     match shown.char_indices().nth(160) {
         Some((cut, _)) => format!("{}…", &shown[..cut]),
         None => shown,
     }
+}
+
+/// A socket string without what could be a password: as errors show it, which come before anybody
+/// has understood it.
+pub fn without_secrets(socket: &str) -> String {
+    let socket = without_options(socket);
+    match (socket.split_once(':'), socket.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}:***@{}", without_login(host)),
+        _ => without_login(&socket),
+    }
+}
+
+/// Without the options of Kafka's sockets: some are secrets, and one may be under a wrong name.
+fn without_options(socket: &str) -> String {
+    let shown = |word: &str| match word.split_once('?') {
+        Some((place, _)) if place.starts_with("kafka:") => format!("{place}?***"),
+        _ => word.to_owned(),
+    };
+    let words: Vec<String> = socket.split([' ', '\t']).map(shown).collect();
+    words.join(" ")
+}
+
+/// The same where no `@` is: perhaps it was forgotten after the password.
+fn without_login(socket: &str) -> String {
+    let word = |word: &str| match word.split_once(':') {
+        Some((scheme @ ("rabbitmq" | "rabbitmqs"), rest)) => {
+            let (place, tail) = match rest.find('/') {
+                Some(slash) => rest.split_at(slash),
+                None => (rest, ""),
+            };
+            let port = place.rsplit_once(':').map_or("", |(_, port)| port);
+            match place.starts_with('[') || port.chars().all(|c| c.is_ascii_digit()) {
+                true => word.to_owned(),
+                false => format!("{scheme}:***{tail}"),
+            }
+        }
+        _ => word.to_owned(),
+    };
+    let words: Vec<String> = socket.split(' ').map(word).collect();
+    words.join(" ")
 }
 
 /// A socket string that was read, and not yet looked up.
@@ -120,7 +157,7 @@ impl Parsed {
     }
 
     /// What the socket is called.
-    pub(super) fn name(&self) -> Name {
+    pub(crate) fn name(&self) -> Name {
         let text = match (&self.name, &self.place) {
             (Some(name), _) => return name.clone(),
             (None, Place::At(At::Address(address))) => udp_text(*address, self.format),
@@ -285,6 +322,26 @@ mod tests {
     fn secrets_do_not_show_in_errors() {
         let error = SocketError::new("rabbitmq:user:p@ss@host/q", "no".to_owned());
         assert_eq!(error.to_string(), r#"socket "rabbitmq:***@host/q": no"#);
+        let group = "virtual:FAILOVER kafka:h/t?g.sasl.pasword=p@ss udp:h:1";
+        let error = SocketError::new(group, "no".to_owned());
+        let shown = r#"socket "virtual:FAILOVER kafka:h/t?*** udp:h:1": no"#;
+        assert_eq!(error.to_string(), shown);
+        for (written, shown) in [
+            ("rabbitmq:user:pass/q", "rabbitmq:***/q"),
+            ("rabbitmq:user:pass", "rabbitmq:***"),
+            (
+                "virtual:X rabbitmqs:u:p/q udp:h:9",
+                "virtual:X rabbitmqs:***/q udp:h:9",
+            ),
+            (
+                "virtual:X rabbitmq:u:p@h/q rabbitmq:u:p/q",
+                "virtual:***@h/q rabbitmq:***/q",
+            ),
+            ("rabbitmq:host:5672/a:b", "rabbitmq:host:5672/a:b"),
+            ("rabbitmq:[::1]/q", "rabbitmq:[::1]/q"),
+        ] {
+            assert_eq!(without_secret(written), shown);
+        }
     }
 
     #[test]

@@ -1,9 +1,14 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod broker;
 pub(crate) mod child;
 pub(crate) mod engine;
 pub(crate) mod golden;
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
+#[cfg(feature = "sqs")]
+pub(crate) mod moto;
 pub(crate) mod receiver;
 pub(crate) mod stream;
 pub(crate) mod xmlrpc;

@@ -44,6 +44,7 @@ impl Receiver {
         let bound = match address {
             Listen::Udp(address) => bind_udp(*address),
             Listen::Unix(path) => bind_unix(path),
+            Listen::Broker(_) => Err(io::ErrorKind::Unsupported.into()),
         };
         let (bound, socket) =
             bound.map_err(|error| Failure::new(format!("--socket {address}: {error}")))?;

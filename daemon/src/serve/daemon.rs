@@ -166,6 +166,10 @@ fn start_engine(settings: &Settings) -> Result<Engine, Failure> {
     {
         config.xmlrpc = (&settings.xmlrpc).into();
     }
+    #[cfg(feature = "rabbitmq")]
+    {
+        config.rabbitmq = (&settings.rabbitmq).into();
+    }
     config.policy = (&settings.policy).into();
     let engine = Engine::start(config).map_err(failed)?;
     for known in CATALOGUE {
@@ -180,7 +184,7 @@ fn start_ingest(engine: &Engine, settings: &Settings, dir: &Path) -> Result<Inge
     let sockets: Vec<_> = ingest
         .listen
         .iter()
-        .map(|address| address.below(dir).to_string())
+        .map(|address| address.below(dir).socket())
         .collect();
     let mut options = IngestOptions::default();
     options.declare_unknown = settings.events.on_unknown == OnUnknown::Declare;

@@ -91,7 +91,7 @@ pub(super) fn apply(
             Ok(true) => change.ended += 1,
             // It had expired, or a client had ended it.
             Ok(false) => {}
-            Err(error) => tracing::warn!("{event} {socket}: {error}"),
+            Err(error) => tracing::warn!("{event} {}: {error}", transport::without_secrets(socket)),
         }
     }
     Ok(change)
@@ -189,7 +189,7 @@ fn undo(handle: &Handle, (event, socket): Key<'_>, before: Option<Expire>) {
         None => handle.unsubscribe(event, socket).map(|_| ()),
     };
     if let Err(error) = undone {
-        tracing::warn!("{event} {socket}: {error}");
+        tracing::warn!("{event} {}: {error}", transport::without_secrets(socket));
     }
 }
 
@@ -218,6 +218,7 @@ fn later(old: &Settings, new: &Settings) -> Vec<&'static str> {
     note(old.queue != new.queue, "[queue]");
     note(old.flatstore != new.flatstore, "[flatstore]");
     note(old.xmlrpc != new.xmlrpc, "[xmlrpc]");
+    note(old.rabbitmq != new.rabbitmq, "[rabbitmq]");
     note(
         old.events.on_unknown != new.events.on_unknown,
         "[events] on_unknown",

@@ -136,7 +136,17 @@ impl TryFrom<DatagramTable> for Datagram {
     type Error = String;
 
     fn try_from(table: DatagramTable) -> Result<Self, String> {
-        table.checked(Self::default())
+        let checked = table.checked(Self::default())?;
+        match checked
+            .listen
+            .iter()
+            .find(|at| matches!(at, Listen::Broker(_)))
+        {
+            Some(broker) => Err(format!(
+                "{broker} is no datagram socket; brokers are for [ingest]"
+            )),
+            None => Ok(checked),
+        }
     }
 }
 
@@ -241,13 +251,31 @@ impl fmt::Display for Mode {
     }
 }
 
-/// Where datagrams are taken: `unix:path` or `udp:address:port`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// Where datagrams are taken: `unix:path` or `udp:address:port`; and events from a broker.
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) enum Listen {
     /// A path, relative to the run directory unless it begins with `/`.
     Unix(PathBuf),
     Udp(SocketAddr),
+    /// A topic or queue, as the library reads it: there may be secrets in it.
+    Broker(String),
+}
+
+/// Schemes of brokers, and whether this build has them.
+const BROKERS: &[(&str, bool)] = &[
+    ("kafka", cfg!(feature = "kafka")),
+    ("rabbitmq", cfg!(feature = "rabbitmq")),
+    (
+        "rabbitmqs",
+        cfg!(all(feature = "rabbitmq", feature = "tls")),
+    ),
+];
+
+impl fmt::Debug for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Listen {
@@ -255,7 +283,15 @@ impl Listen {
     pub(crate) fn below(&self, dir: &Path) -> Self {
         match self {
             Self::Unix(path) => Self::Unix(dir.join(path)),
-            Self::Udp(address) => Self::Udp(*address),
+            Self::Udp(_) | Self::Broker(_) => self.clone(),
+        }
+    }
+
+    /// As the library takes it, secrets and all.
+    pub(crate) fn socket(&self) -> String {
+        match self {
+            Self::Broker(socket) => socket.clone(),
+            _ => self.to_string(),
         }
     }
 }
@@ -274,8 +310,15 @@ impl FromStr for Listen {
             Some(("unix", path)) if path.contains('\0') => Err("the path holds a NUL".into()),
             Some(("unix", path)) => Ok(Self::Unix(path.into())),
             Some(("udp", address)) => ip_and_port(address).map(Self::Udp),
+            Some((scheme, _)) if BROKERS.iter().any(|(name, _)| *name == scheme) => {
+                match BROKERS.contains(&(scheme, true)) {
+                    true => Ok(Self::Broker(text.to_owned())),
+                    false => Err(format!("transport {scheme:?} is not part of this build")),
+                }
+            }
             _ => Err(format!(
-                "{text:?} names no transport; write `unix:path` or `udp:address:port`"
+                "{:?} names no transport; write `unix:path` or `udp:address:port`",
+                bellwire::transport::without_secrets(text)
             )),
         }
     }
@@ -286,6 +329,7 @@ impl fmt::Display for Listen {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Udp(address) => write!(f, "udp:{address}"),
+            Self::Broker(socket) => f.write_str(&bellwire::transport::without_secrets(socket)),
         }
     }
 }

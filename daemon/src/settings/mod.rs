@@ -9,6 +9,7 @@ mod limits;
 mod listen;
 mod load;
 mod queue;
+mod rabbitmq;
 mod routes;
 mod tcp;
 mod xmlrpc;
@@ -16,7 +17,7 @@ mod xmlrpc;
 use std::path::PathBuf;
 
 use bellwire::{EventName, NodeName, NodeNameError, transport};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Spanned;
 
 pub(crate) use self::flatstore::Flatstore;
@@ -26,6 +27,7 @@ pub(crate) use self::listen::{Datagram, Fifo, Http, HttpListen, Listen, Network}
 pub(crate) use self::load::parse;
 pub(crate) use self::load::{likeliest, load, print};
 pub(crate) use self::queue::Queue;
+pub(crate) use self::rabbitmq::Rabbitmq;
 pub(crate) use self::routes::Routes;
 pub(crate) use self::tcp::Tcp;
 pub(crate) use self::xmlrpc::Xmlrpc;
@@ -48,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) queue: Queue,
     pub(crate) flatstore: Flatstore,
     pub(crate) xmlrpc: Xmlrpc,
+    pub(crate) rabbitmq: Rabbitmq,
     #[serde(deserialize_with = "placed")]
     pub(crate) subscribe: Vec<Subscribe>,
 }
@@ -176,6 +179,7 @@ impl From<&Policy> for transport::Policy {
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Subscribe {
     pub(crate) event: String,
+    #[serde(serialize_with = "without_secrets")]
     pub(crate) socket: String,
     /// Seconds it lives; for ever if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,6 +187,11 @@ pub(crate) struct Subscribe {
     /// Where it stands in the file.
     #[serde(skip)]
     pub(crate) line: usize,
+}
+
+/// Writes a socket as it may be shown.
+fn without_secrets<S: Serializer>(socket: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&transport::without_secrets(socket))
 }
 
 /// Reads the subscriptions with their places: as bytes from the start, for `load` to count lines.

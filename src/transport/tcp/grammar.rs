@@ -24,15 +24,15 @@ pub(super) struct Text {
 
 /// Whom a `tls:` socket trusts.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Trust {
+pub(in crate::transport) struct Trust {
     /// A file of certificates, in place of the system's.
-    pub(super) ca: Option<String>,
+    pub(in crate::transport) ca: Option<String>,
     /// Anybody.
-    pub(super) insecure: bool,
+    pub(in crate::transport) insecure: bool,
 }
 
 impl Trust {
-    pub(super) fn is_plain(&self) -> bool {
+    pub(in crate::transport) fn is_plain(&self) -> bool {
         *self == Self::default()
     }
 
@@ -227,6 +227,8 @@ mod tests {
         }
     }
 
+    /// Found by the fuzzer: `tcp:h:1/a?b?reliable=0` was listed as `tcp:h:1/a?b`, which cannot be
+    /// read.
     #[test]
     fn whatever_is_read_is_printed_and_read_as_the_same() {
         let defaults = Tcp::default();

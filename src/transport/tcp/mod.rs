@@ -20,7 +20,7 @@ mod line;
 mod receiver;
 pub(super) mod retry;
 #[cfg(feature = "tls")]
-mod tls;
+pub(super) mod tls;
 mod traffic;
 
 use std::net::SocketAddr;
@@ -33,6 +33,8 @@ use super::socket::{At, Parsed, Place};
 use crate::destination::{Context, Destination, Endpoint, Outlet, WhenFull};
 use crate::os::{Stream, Upkeep};
 use grammar::Text;
+#[cfg(feature = "rabbitmq")]
+pub(super) use grammar::Trust;
 use receiver::Receiver;
 
 /// How `tcp:` and `tls:` sockets behave, as far as they do not say it themselves.

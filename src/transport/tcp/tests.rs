@@ -275,7 +275,7 @@ impl Run {
                 reliable,
                 when_full,
             },
-            origin: Origin::default(),
+            origin: Origin::HERE,
         };
         self.sent.push(Sent { place, reliable });
         self.with(|receiver, cx| receiver.deliver(parcel, cx));

@@ -26,14 +26,18 @@ const BUFFER: usize = 16 * 1024;
 
 /// What a connection to one receiver needs to know.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(in crate::transport) struct Client {
     name: ServerName<'static>,
     trust: Trust,
     config: OnceLock<Arc<ClientConfig>>,
 }
 
+/// How TLS is spoken, and with whom.
+#[cfg(feature = "rabbitmq")]
+pub(in crate::transport) type Parts = (Arc<ClientConfig>, ServerName<'static>);
+
 impl Client {
-    pub(super) fn new(at: &At, trust: &Trust) -> Result<Arc<Self>, String> {
+    pub(in crate::transport) fn new(at: &At, trust: &Trust) -> Result<Arc<Self>, String> {
         let name = match at {
             At::Address(address) => ServerName::IpAddress(address.ip().into()),
             At::Host { host, .. } => ServerName::try_from(host.to_string())
@@ -47,7 +51,7 @@ impl Client {
     }
 
     /// Reads the trusted certificates.
-    pub(super) fn prepare(&self) -> Result<(), String> {
+    pub(in crate::transport) fn prepare(&self) -> Result<(), String> {
         if self.config.get().is_some() {
             return Ok(());
         }
@@ -67,6 +71,12 @@ impl Client {
         // Another thread may have been as quick; both read the same.
         drop(self.config.set(Arc::new(config)));
         Ok(())
+    }
+
+    /// For clients that speak TLS by themselves, once it was prepared.
+    #[cfg(feature = "rabbitmq")]
+    pub(in crate::transport) fn parts(&self) -> Option<Parts> {
+        Some((Arc::clone(self.config.get()?), self.name.clone()))
     }
 
     /// Speaks TLS on that connection.

@@ -1,16 +1,15 @@
 //! The reactor's end of a worker thread.
 //!
 //! A window of parcels is in the worker's hands; the rest waits here, where the oldest can still
-//! be dropped and an unsubscription takes effect. The worker settles what it has in order.
+//! be dropped and an unsubscription takes effect. The worker settles what it has, in any order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam::channel::{Sender, TrySendError};
-
 use super::queue::{Queue, QueueLimits, Waiting};
-use super::thread::{Batch, Item, Marks, Worker};
+use super::thread::{Batch, Item, Marks};
+use super::way::{Stopped, Worker};
 use crate::destination::{Context, Destination, Outlet, Parcel};
 use crate::stats::{Outcome, Page, Reason, Ticket};
 
@@ -23,9 +22,12 @@ pub(crate) struct Feed {
     destination: Arc<Destination>,
     worker: Worker,
     queue: Queue,
-    /// Of the parcels in the worker's hands, oldest first, with their bytes.
-    handed: VecDeque<(Ticket, usize)>,
-    handed_bytes: usize,
+    /// Of the parcels in the worker's hands, oldest first, with their bytes. None stands for one
+    /// that was settled before an older one.
+    handed: VecDeque<Option<(Ticket, usize)>>,
+    /// Those that are not settled.
+    held: usize,
+    held_bytes: usize,
     /// The sequence number of the oldest of them.
     settled: u64,
     window: usize,
@@ -45,7 +47,8 @@ impl Feed {
             worker: worker.clone(),
             queue: Queue::new(limits),
             handed: VecDeque::new(),
-            handed_bytes: 0,
+            held: 0,
+            held_bytes: 0,
             settled: 0,
             window: window.clamp(1, Marks::MAX),
             marks: Arc::default(),
@@ -54,7 +57,7 @@ impl Feed {
 
     /// Fills the window.
     fn hand_over(&mut self, cx: &Context<'_>) {
-        while self.has_room() && !self.queue.is_empty() && !self.jobs().is_full() {
+        while self.has_room() && !self.queue.is_empty() && !self.worker.is_full() {
             let mut items = Vec::new();
             while items.len() < Batch::MAX
                 && self.has_room()
@@ -63,9 +66,7 @@ impl Feed {
                 items.push(self.hand(waiting));
             }
             let batch = Batch::new(&self.destination, items, &self.marks, cx);
-            if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-                self.jobs().try_send(batch)
-            {
+            if let Err(Stopped) = self.worker.hand(batch) {
                 // Only this thread sends, so there was room: the worker has stopped.
                 return self.close(Reason::Shutdown);
             }
@@ -75,8 +76,8 @@ impl Feed {
 
     fn has_room(&self) -> bool {
         let bytes = self.queue.next_bytes().unwrap_or(0);
-        self.handed.is_empty()
-            || (self.handed.len() < self.window && self.handed_bytes + bytes <= WINDOW_BYTES)
+        let fits = self.held < self.window && self.held_bytes + bytes <= WINDOW_BYTES;
+        self.handed.is_empty() || (fits && self.handed.len() < Marks::MAX)
     }
 
     /// Counts a parcel as handed over, and makes it an item.
@@ -92,8 +93,9 @@ impl Feed {
         } = parcel;
         let is_urgent = ticket.is_urgent();
         let sequence = self.settled + self.handed.len() as u64;
-        self.handed_bytes += payload.len();
-        self.handed.push_back((ticket, payload.len()));
+        self.held += 1;
+        self.held_bytes += payload.len();
+        self.handed.push_back(Some((ticket, payload.len())));
         Item {
             payload,
             origin,
@@ -103,16 +105,18 @@ impl Feed {
         }
     }
 
-    fn take_back(&mut self) -> Option<Ticket> {
-        let (ticket, bytes) = self.handed.pop_front()?;
-        self.marks.clear(self.settled);
-        self.handed_bytes -= bytes;
-        self.settled += 1;
+    /// Takes the ticket of a parcel back, unless that was done before.
+    fn take_back(&mut self, sequence: u64) -> Option<Ticket> {
+        let index = usize::try_from(sequence.checked_sub(self.settled)?).ok()?;
+        let (ticket, bytes) = self.handed.get_mut(index)?.take()?;
+        self.held -= 1;
+        self.held_bytes -= bytes;
+        while let Some(None) = self.handed.front() {
+            self.handed.pop_front();
+            self.marks.clear(self.settled);
+            self.settled += 1;
+        }
         Some(ticket)
-    }
-
-    fn jobs(&self) -> &Sender<Batch> {
-        &self.worker.jobs
     }
 }
 
@@ -134,10 +138,7 @@ impl Outlet for Feed {
     }
 
     fn outcome(&mut self, sequence: u64, outcome: Outcome) {
-        // What was settled here already is not settled again.
-        if sequence == self.settled
-            && let Some(ticket) = self.take_back()
-        {
+        if let Some(ticket) = self.take_back(sequence) {
             ticket.settle(outcome);
         }
     }
@@ -145,8 +146,10 @@ impl Outlet for Feed {
     fn cancel(&mut self, page: &Arc<Page>, place: u8) {
         self.queue.cancel(page, place);
         let mut any = false;
-        for (index, (ticket, _)) in self.handed.iter().enumerate() {
-            if ticket.is_for(page, place) {
+        for (index, handed) in self.handed.iter().enumerate() {
+            if let Some((ticket, _)) = handed
+                && ticket.is_for(page, place)
+            {
                 self.marks.set(self.settled + index as u64);
                 any = true;
             }
@@ -157,14 +160,16 @@ impl Outlet for Feed {
     }
 
     fn close(&mut self, reason: Reason) {
-        while let Some(ticket) = self.take_back() {
+        while !self.handed.is_empty()
+            && let Some(ticket) = self.take_back(self.settled)
+        {
             ticket.dropped(reason);
         }
         self.queue.clear(reason);
     }
 
     fn waiting(&self) -> usize {
-        self.handed.len() + self.queue.len()
+        self.held + self.queue.len()
     }
 }
 

@@ -4,27 +4,43 @@
 //! |---|---|
 //! | `pool` | a few threads that share what in-process handlers do |
 //! | `thread` | a thread of its own for each slow destination |
-//! | `feed` | the reactor's end of such a thread: an outlet |
+//! | `task` | a task on the shared runtime for each destination whose client is async |
+//! | `way` | how both are reached |
+//! | `feed` | the reactor's end of it: an outlet |
 //! | `keyed` | what is open, by key: those who ask for the same share it |
 //! | `queue` | what waits there: bounded in number, bytes and age |
+//! | `held` | what a worker took, and settles when it knows what became of it |
 //!
 //! An outlet that needs a worker keeps the tickets of its parcels on the reactor's thread and
 //! sends the payloads here. Whatever a worker does or does not do, the outcome comes back through
 //! [`Reports`], by destination and sequence number, and the reactor settles the ticket.
 
 mod feed;
+mod held;
 mod keyed;
 mod pool;
 mod queue;
+#[cfg(feature = "runtime")]
+mod task;
 mod thread;
+mod way;
 
 pub(crate) use feed::{Closed, Feed};
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+pub(crate) use held::Runs;
+#[cfg(any(feature = "kafka", feature = "runtime"))]
+pub(crate) use held::{Condition, Held};
 pub(crate) use keyed::Keyed;
 pub(crate) use pool::{Job, Pool, submit};
 pub use queue::QueueLimits;
+#[cfg(feature = "runtime")]
+pub(crate) use task::{Arrivals, arrivals};
 #[cfg(feature = "xmlrpc")]
 pub(crate) use thread::Pause;
-pub(crate) use thread::{Delivery, Threads, Work, Worker};
+pub(crate) use thread::{Delivery, Threads, Work};
+#[cfg(feature = "kafka")]
+pub(crate) use way::Nudge;
+pub(crate) use way::Worker;
 
 use crate::stats::Outcome;
 use crate::sync::SegQueue;

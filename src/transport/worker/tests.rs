@@ -5,9 +5,10 @@ use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use super::feed::Feed;
-use super::queue::QueueLimits;
-use super::thread::{Delivery, Threads, Work, Worker};
-use super::{Report, Reports};
+use super::held::{Held, Runs};
+use super::queue::{Queue, QueueLimits};
+use super::thread::{Delivery, Marks, Pause, Threads, Work};
+use super::{Report, Reports, Worker};
 use crate::destination::{
     Context, Destination, Endpoint, Health, HealthNow, Manner, Outlet, Parcel, WhenFull,
 };
@@ -59,14 +60,22 @@ enum Word {
     Panic,
     Down(&'static str),
     Up,
+    /// Waits until it is nudged.
+    Pause,
+    /// Takes all.
+    Take,
     /// Leaves the rest.
     Return,
 }
+
+/// Longer than a test waits.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// Does what the test says, and says what it has.
 struct Puppet {
     words: Receiver<Word>,
     seen: Sender<Vec<(u8, bool)>>,
+    taken: Sender<Held>,
 }
 
 impl Work for Puppet {
@@ -83,6 +92,12 @@ impl Work for Puppet {
                 Ok(Word::Panic) => panic!("as told"),
                 Ok(Word::Down(why)) => delivery.down(why),
                 Ok(Word::Up) => delivery.up(),
+                Ok(Word::Pause) => assert_eq!(delivery.pause(LONG), Pause::Over),
+                Ok(Word::Take) => {
+                    while let Some(taken) = delivery.take_first() {
+                        self.taken.send(taken).unwrap();
+                    }
+                }
                 Ok(Word::Return) | Err(_) => return,
             }
         }
@@ -97,6 +112,7 @@ struct Stage {
     destination: Arc<Destination>,
     words: Sender<Word>,
     seen: Receiver<Vec<(u8, bool)>>,
+    taken: Receiver<Held>,
     totals: Arc<Totals>,
     page: Arc<Page>,
     when_full: WhenFull,
@@ -108,9 +124,11 @@ impl Stage {
         let reports = Arc::new(Reports::new(|| {}));
         let threads = Threads::new(Arc::clone(&reports));
         let ((words, told), (see, seen)) = (unbounded(), unbounded());
+        let (take, taken) = unbounded();
         let puppet = Puppet {
             words: told,
             seen: see,
+            taken: take,
         };
         let worker: Worker = threads.spawn("puppet", puppet).unwrap();
         let destination = Arc::new(Destination {
@@ -126,6 +144,7 @@ impl Stage {
             destination,
             words,
             seen,
+            taken,
             totals: Arc::default(),
             page: Arc::new(Page::new()),
             when_full: limits.when_full,
@@ -144,17 +163,23 @@ impl Stage {
 
     /// Gives the feed these payloads of one byte, for the subscription in that place.
     fn deliver(&mut self, place: u8, payloads: std::ops::Range<u8>, millis: u64) {
+        let payloads = payloads.map(|payload| Bytes::from(vec![payload; 10]));
+        self.deliver_all(place, payloads, millis);
+    }
+
+    fn deliver_all(&mut self, place: u8, payloads: impl Iterator<Item = Bytes>, millis: u64) {
         let cx = self.at(millis);
         for payload in payloads {
             let ticket = Ticket::open(&self.totals, &self.page, place);
+            let manner = Manner {
+                when_full: self.when_full,
+                ..Manner::default()
+            };
             let parcel = Parcel {
-                payload: Bytes::from(vec![payload; 10]),
+                payload,
                 ticket,
-                manner: Manner {
-                    when_full: self.when_full,
-                    ..Manner::default()
-                },
-                origin: Origin::default(),
+                manner,
+                origin: Origin::HERE,
             };
             self.feed.deliver(parcel, &cx);
         }
@@ -303,20 +328,160 @@ fn what_an_ended_subscription_waits_for_goes_and_the_worker_is_told() {
     assert_eq!(stage.has_withdrawn(), (vec![0], true));
     stage.tell(Word::Settle(1, Outcome::Dropped(Reason::Expired, 0)));
     stage.settle(1);
-    // The number of the withdrawn one is used again, by one that is not.
     for payload in [1, 2] {
         let (has, withdrawn) = stage.has_withdrawn();
         assert_eq!((has[0], withdrawn), (payload, false));
         stage.tell(Word::Settle(1, DELIVERED));
         stage.settle(1);
     }
-    stage.deliver(2, 0..200, 0);
-    for payload in 0..200 {
-        let (has, withdrawn) = stage.has_withdrawn();
-        assert_eq!((has[0], withdrawn), (payload, false));
+    // The mark of the withdrawn one is used again, by one that is not.
+    for _ in 0..Marks::MAX / 200 + 1 {
+        stage.deliver(2, 0..200, 0);
+        for payload in 0..200 {
+            let (has, withdrawn) = stage.has_withdrawn();
+            assert_eq!((has[0], withdrawn), (payload, false));
+            stage.tell(Word::Settle(1, DELIVERED));
+            stage.settle(1);
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_waits_is_told_of_an_ended_subscription() {
+    let mut stage = Stage::new(2, QueueLimits::default());
+    stage.deliver(1, 0..1, 0);
+    assert_eq!(stage.has(), [0]);
+    stage.tell(Word::Pause);
+    let page = Arc::clone(&stage.page);
+    stage.feed.cancel(&page, 1);
+    assert_eq!(stage.has_withdrawn(), (vec![0], true));
+}
+
+#[test]
+fn a_worker_has_a_megabyte_at_most_in_its_hands() {
+    let mut stage = Stage::new(100, QueueLimits::default());
+    let large = |payload| Bytes::from(vec![payload; 400_000]);
+    stage.deliver_all(0, (0..6).map(large), 0);
+    for has in [[0, 1], [2, 3], [4, 5]] {
+        assert_eq!(stage.has(), has);
+        stage.tell(Word::Settle(2, DELIVERED));
+        stage.settle(2);
+    }
+}
+
+#[test]
+fn what_waits_for_longer_does_not_hold_its_block() {
+    let mut stage = Stage::new(1, QueueLimits::default());
+    let blocks: Vec<Bytes> = (0..4).map(|byte| Bytes::from(vec![byte; 10])).collect();
+    stage.deliver_all(0, blocks[..2].iter().cloned(), 0);
+    stage.deliver_all(0, blocks[2..].iter().cloned(), 0);
+    assert_eq!(stage.has(), [0]);
+    assert!(!blocks[0].is_unique(), "the worker has it");
+    for block in &blocks[1..] {
+        assert!(block.is_unique());
+    }
+    for payload in 1..4 {
         stage.tell(Word::Settle(1, DELIVERED));
         stage.settle(1);
+        assert_eq!(stage.has(), [payload]);
     }
+}
+
+#[test]
+fn what_was_cancelled_takes_no_room() {
+    let limits = QueueLimits {
+        bytes: 30,
+        ..QueueLimits::default()
+    };
+    let (mut queue, now) = (Queue::new(limits), Instant::now());
+    let (totals, page) = (Arc::default(), Arc::new(Page::new()));
+    let parcel = |place| Parcel {
+        origin: Origin::HERE,
+        payload: Bytes::from_static(&[0; 10]),
+        ticket: Ticket::open(&totals, &page, place),
+        manner: Manner::default(),
+    };
+    for place in [1, 1, 2] {
+        queue.push(parcel(place), now);
+    }
+    queue.cancel(&page, 1);
+    for _ in 0..2 {
+        queue.push(parcel(2), now);
+    }
+    assert_eq!(totals.dropped.read().of(Reason::QueueFull), 0);
+    queue.push(parcel(2), now);
+    assert_eq!(totals.dropped.read().of(Reason::QueueFull), 1);
+    queue.clear(Reason::Shutdown);
+    assert_eq!((queue.len(), totals.in_flight.get()), (0, 0));
+}
+
+#[test]
+fn what_was_taken_is_settled_in_any_order() {
+    let mut stage = Stage::new(6, QueueLimits::default());
+    stage.deliver(1, 0..2, 0);
+    assert_eq!(stage.has()[0], 0);
+    stage.tell(Word::Take);
+    stage.deliver(2, 2..9, 0);
+    stage.has();
+    stage.tell(Word::Take);
+    let mut taken: Vec<Held> = (0..6)
+        .map(|_| stage.taken.recv_timeout(Duration::from_secs(10)).unwrap())
+        .collect();
+    let payloads: Vec<u8> = taken.iter().map(|taken| taken.payload()[0]).collect();
+    assert_eq!(payloads, [0, 1, 2, 3, 4, 5]);
+    // The youngest first: its place stays taken until the elder ones are settled.
+    for _ in 0..2 {
+        Runs::default().settle(taken.pop().unwrap(), DELIVERED);
+    }
+    stage.settle(2);
+    assert_eq!((stage.feed.waiting(), stage.totals.delivered.get()), (7, 2));
+    assert!(stage.seen.try_recv().is_err());
+    let page = Arc::clone(&stage.page);
+    stage.feed.cancel(&page, 1);
+    let withdrawn: Vec<bool> = taken.iter().map(Held::is_withdrawn).collect();
+    assert_eq!(withdrawn, [true, true, false, false]);
+    // What follows each other and fared the same is one report; what is forgotten is a drop.
+    let mut runs = Runs::default();
+    for one in taken.drain(..3) {
+        runs.settle(one, DELIVERED);
+    }
+    drop(runs);
+    let run = stage.reports.pop().unwrap();
+    assert_eq!((run.sequence, run.count), (0, 3));
+    for sequence in 0..3 {
+        stage.feed.outcome(sequence, run.outcome);
+    }
+    drop(taken);
+    stage.settle(1);
+    assert_eq!(stage.dropped(Reason::Other), 1);
+    assert_eq!(stage.has()[0], 6);
+    assert_eq!((stage.feed.waiting(), stage.totals.delivered.get()), (3, 5));
+}
+
+#[test]
+fn outcomes_come_in_any_order() {
+    let mut stage = Stage::new(4, QueueLimits::default());
+    stage.deliver(0, 0..8, 0);
+    assert_eq!(stage.has(), [0, 1, 2, 3]);
+    for (sequence, left) in [(2, 7), (2, 7), (1, 6), (0, 5), (0, 5)] {
+        stage.feed.outcome(sequence, DELIVERED);
+        assert_eq!(stage.feed.waiting(), left);
+    }
+    // The room is used again, under new numbers.
+    let cx = stage.at(0);
+    stage.feed.flush(&cx);
+    for sequence in [6, 3, 5, 4] {
+        stage.feed.outcome(sequence, DELIVERED);
+    }
+    assert_eq!(stage.feed.waiting(), 1);
+    stage.feed.close(Reason::Shutdown);
+    assert_eq!(
+        (
+            stage.totals.delivered.get(),
+            stage.dropped(Reason::Shutdown)
+        ),
+        (7, 1)
+    );
 }
 
 #[test]
@@ -379,8 +544,9 @@ fn threads_end_with_what_they_serve_or_with_the_engine() {
         "the thread has ended"
     );
     let (_, words) = unbounded();
-    let (seen, _) = unbounded();
-    let refused = stage.threads.spawn("late", Puppet { words, seen });
+    let ((seen, _), (taken, _)) = (unbounded(), unbounded());
+    let late = Puppet { words, seen, taken };
+    let refused = stage.threads.spawn("late", late);
     assert_eq!(refused.unwrap_err(), "the engine has shut down");
     let fresh = Stage::new(1, QueueLimits::default());
     drop(fresh.feed);

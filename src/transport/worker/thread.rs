@@ -1,6 +1,6 @@
 //! A thread of its own for each slow destination.
 #![cfg_attr(
-    not(feature = "xmlrpc"),
+    not(all(feature = "xmlrpc", feature = "kafka")),
     allow(dead_code, reason = "what only servers need, that can be tried again")
 )]
 
@@ -11,10 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam::channel::{
-    Receiver, RecvTimeoutError, Sender, TrySendError, after, bounded, never, select,
-};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, after, bounded, never, select};
 
+use super::held::Held;
+use super::way::{Nudge, Worker};
 use super::{Report, Reports};
 use crate::destination::{Context, Destination};
 use crate::limits::{SLOW_DESTINATIONS, WORKER_BATCHES};
@@ -26,7 +26,8 @@ use crate::sync::atomic::Ordering::Relaxed;
 
 /// What a thread does with what it is given. May block, within time limits of its own.
 pub(crate) trait Work: Send {
-    /// Delivers the items in order and settles each. What it leaves counts as dropped.
+    /// Delivers the items in order and settles each, or takes them to settle them later. What it
+    /// leaves counts as dropped.
     fn deliver(&mut self, delivery: &mut Delivery<'_>);
 
     /// Called after a delivery, after a nudge, and when its deadline has come.
@@ -53,12 +54,31 @@ pub(crate) struct Item {
 /// Items of one destination, in order.
 #[derive(Debug)]
 pub(super) struct Batch {
-    destination: Arc<Destination>,
-    items: VecDeque<Item>,
+    pub(super) line: Arc<Line>,
+    pub(super) items: VecDeque<Item>,
+}
+
+/// What a worker knows of a destination.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) destination: Arc<Destination>,
     marks: Arc<Marks>,
     /// The same moment by both clocks.
-    now: Instant,
-    now_ms: u64,
+    pub(super) now: Instant,
+    pub(super) now_ms: u64,
+}
+
+/// A destination does not do well, for this reason. The moment by both clocks tells the time.
+pub(super) fn down(destination: &Destination, error: &str, now: Instant, now_ms: u64) {
+    let passed = u64::try_from(now.elapsed().as_millis()).unwrap_or(0);
+    destination.health.note(error);
+    destination.health.down_because(error, now_ms + passed);
+}
+
+impl Line {
+    pub(super) fn is_withdrawn(&self, sequence: u64) -> bool {
+        self.marks.is_set(sequence)
+    }
 }
 
 impl Batch {
@@ -71,23 +91,33 @@ impl Batch {
         marks: &Arc<Marks>,
         cx: &Context<'_>,
     ) -> Self {
-        Self {
+        let line = Line {
             destination: Arc::clone(destination),
-            items: items.into(),
             marks: Arc::clone(marks),
             now: cx.now,
             now_ms: cx.now_ms,
+        };
+        Self {
+            line: Arc::new(line),
+            items: items.into(),
         }
     }
 }
 
 /// Which of the parcels in a worker's hands were withdrawn, by sequence number.
-#[derive(Debug, Default)]
-pub(super) struct Marks([AtomicU64; Self::MAX / 64]);
+#[derive(Debug)]
+pub(super) struct Marks(Box<[AtomicU64]>);
+
+impl Default for Marks {
+    fn default() -> Self {
+        let words = std::iter::repeat_with(AtomicU64::default);
+        Self(words.take(Self::MAX / 64).collect())
+    }
+}
 
 impl Marks {
     /// Most parcels in a worker's hands.
-    pub(super) const MAX: usize = 1024;
+    pub(super) const MAX: usize = 4096;
 
     fn place(sequence: u64) -> (usize, u64) {
         let place = (sequence % Self::MAX as u64) as usize;
@@ -106,27 +136,9 @@ impl Marks {
         }
     }
 
-    fn is_set(&self, sequence: u64) -> bool {
+    pub(super) fn is_set(&self, sequence: u64) -> bool {
         let (word, bit) = Self::place(sequence);
         self.0[word].load(Relaxed) & bit != 0
-    }
-}
-
-/// The way to a worker thread, which ends when the last of these is gone.
-#[derive(Clone, Debug)]
-pub(crate) struct Worker {
-    pub(super) jobs: Sender<Batch>,
-    nudges: Sender<()>,
-}
-
-impl Worker {
-    /// Has the thread look around.
-    pub(crate) fn nudge(&self) {
-        match self.nudges.try_send(()) {
-            // One that is on its way is enough.
-            Ok(()) | Err(TrySendError::Full(())) => {}
-            Err(TrySendError::Disconnected(())) => tracing::debug!("the worker has stopped"),
-        }
     }
 }
 
@@ -166,6 +178,15 @@ impl Threads {
 
     /// Starts a thread for a destination.
     pub(crate) fn spawn(&self, name: &str, work: impl Work + 'static) -> Result<Worker, String> {
+        self.spawn_with(name, |_| Ok(work))
+    }
+
+    /// The same for work that others may nudge.
+    pub(crate) fn spawn_with<W: Work + 'static>(
+        &self,
+        name: &str,
+        make: impl FnOnce(Nudge) -> Result<W, String>,
+    ) -> Result<Worker, String> {
         let running = self.running.lock().expect("no panic under this lock");
         let Some(running) = &*running else {
             return Err("the engine has shut down".to_owned());
@@ -177,6 +198,8 @@ impl Threads {
         }
         let (jobs, mailbox) = bounded(WORKER_BATCHES);
         let (nudges, nudged) = bounded(1);
+        let nudge = Nudge::new(nudges);
+        let work = make(nudge.clone())?;
         let mailbox = Mailbox {
             jobs: mailbox,
             nudged,
@@ -195,7 +218,7 @@ impl Threads {
             .name(name.to_owned())
             .spawn(run)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
-        Ok(Worker { jobs, nudges })
+        Ok(Worker::thread(jobs, nudge))
     }
 
     /// Ends the threads. One that is still busy at the deadline is left behind.
@@ -306,6 +329,17 @@ impl Delivery<'_> {
         self.items().next()
     }
 
+    /// Takes the first, to settle it at any later time.
+    pub(crate) fn take_first(&mut self) -> Option<Held> {
+        loop {
+            let batch = self.batches.front_mut()?;
+            if let Some(item) = batch.items.pop_front() {
+                return Some(Held::new(item, &batch.line, &self.mailbox.reports));
+            }
+            self.batches.pop_front();
+        }
+    }
+
     /// Settles the first `count`.
     pub(crate) fn settle(&mut self, mut count: usize, outcome: Outcome) {
         while count > 0
@@ -314,7 +348,7 @@ impl Delivery<'_> {
             let taken = count.min(batch.items.len());
             if let Some(first) = batch.items.front() {
                 self.mailbox.reports.push(Report {
-                    destination: batch.destination.id,
+                    destination: batch.line.destination.id,
                     sequence: first.sequence,
                     count: taken as u64,
                     outcome,
@@ -331,7 +365,7 @@ impl Delivery<'_> {
     /// Whose the first of them is.
     pub(crate) fn destination(&self) -> Option<&Arc<Destination>> {
         let batch = self.batches.iter().find(|batch| !batch.items.is_empty())?;
-        Some(&batch.destination)
+        Some(&batch.line.destination)
     }
 
     /// Whether the first one's subscription has ended.
@@ -339,31 +373,29 @@ impl Delivery<'_> {
         let batch = self.batches.iter().find(|batch| !batch.items.is_empty());
         batch.is_some_and(|batch| {
             let first = batch.items.front();
-            first.is_some_and(|item| batch.marks.is_set(item.sequence))
+            first.is_some_and(|item| batch.line.is_withdrawn(item.sequence))
         })
     }
 
     /// The destinations do well.
     pub(crate) fn up(&self) {
         for batch in &self.batches {
-            batch.destination.health.up();
+            batch.line.destination.health.up();
         }
     }
 
     /// They do not, for this reason.
     pub(crate) fn down(&self, error: &str) {
         for batch in &self.batches {
-            let passed = u64::try_from(batch.now.elapsed().as_millis()).unwrap_or(0);
-            let health = &batch.destination.health;
-            health.note(error);
-            health.down_because(error, batch.now_ms + passed);
+            let line = &batch.line;
+            down(&line.destination, error, line.now, line.now_ms);
         }
     }
 
     /// An error that does not say how the destination does.
     pub(crate) fn note(&self, error: &str) {
         for batch in &self.batches {
-            batch.destination.health.note(error);
+            batch.line.destination.health.note(error);
         }
     }
 

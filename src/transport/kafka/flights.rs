@@ -1,0 +1,77 @@
+//! The records in librdkafka's hands, by the numbers that it gives back with its reports.
+
+use std::time::Instant;
+
+use crate::transport::worker::Held;
+
+/// One record.
+#[derive(Debug)]
+pub(super) struct Flight {
+    /// `None` if it was settled already: nobody waits for its report.
+    held: Option<Held>,
+    /// When it was handed over, and as which.
+    since: Instant,
+    order: u64,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    slots: Vec<Option<Flight>>,
+    free: Vec<usize>,
+    orders: u64,
+}
+
+impl Flights {
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.len() == self.free.len()
+    }
+
+    /// The number that the next record will have.
+    pub(super) fn next(&self) -> usize {
+        self.free.last().copied().unwrap_or(self.slots.len())
+    }
+
+    /// Keeps the record of that number.
+    pub(super) fn add(&mut self, held: Held, since: Instant) {
+        let flight = Some(Flight {
+            held: Some(held),
+            since,
+            order: self.orders,
+        });
+        self.orders += 1;
+        match self.free.pop() {
+            Some(number) => self.slots[number] = flight,
+            None => self.slots.push(flight),
+        }
+    }
+
+    /// The record has come to its end: gives it, unless it was settled before.
+    pub(super) fn end(&mut self, number: usize) -> Option<(u64, Held)> {
+        let flight = self.slots.get_mut(number)?.take()?;
+        self.free.push(number);
+        Some((flight.order, flight.held?))
+    }
+
+    /// Takes out what need not be waited for any longer; its report will be passed over.
+    pub(super) fn give_up(
+        &mut self,
+        mut may_go: impl FnMut(&Held, Instant) -> bool,
+        mut settle: impl FnMut(Held),
+    ) {
+        for flight in self.slots.iter_mut().flatten() {
+            if let Some(held) = flight.held.take_if(|held| may_go(held, flight.since)) {
+                settle(held);
+            }
+        }
+    }
+
+    /// Takes them all back: their numbers mean nothing any more.
+    pub(super) fn clear(&mut self) -> Vec<(u64, Held)> {
+        self.free.clear();
+        let flights = self.slots.drain(..).flatten();
+        flights
+            .filter_map(|flight| Some((flight.order, flight.held?)))
+            .collect()
+    }
+}

@@ -1,0 +1,172 @@
+//! `kafka:brokers/topic`: events as records of a Kafka topic (OpenSIPS `event_kafka`), by
+//! librdkafka.
+//!
+//! | module | noun |
+//! |---|---|
+//! | `grammar` | the socket string |
+//! | `properties` | what librdkafka is told |
+//! | `client` | librdkafka, and what it tells |
+//! | `state` | how the brokers do |
+//! | `publisher` | the thread that hands records over and learns what became of them |
+//! | `flights` | the records that librdkafka has |
+//! | `verdict` | what a report means for an event |
+//!
+//! All sockets with the same brokers and properties share a client and its thread, from when the
+//! first is subscribed until the last ends.
+
+pub(crate) mod client;
+mod flights;
+pub(crate) mod grammar;
+pub(crate) mod properties;
+mod publisher;
+mod state;
+mod verdict;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use super::policy::Gate;
+use super::resolve::Lookups;
+use super::socket::{At, Parsed, Place};
+use super::worker::{Closed, Feed, Keyed, QueueLimits, Threads, Worker};
+use super::{Settings, Transports};
+use crate::destination::{Context, Destination, Endpoint, Format, Outlet};
+use crate::origin::Origins;
+use grammar::Text;
+use publisher::{Publisher, Target};
+
+/// Events of one destination in the hands of librdkafka.
+const WINDOW: usize = 4096;
+
+/// All clients.
+#[derive(Debug)]
+pub(crate) struct Topics {
+    limits: QueueLimits,
+    gate: Arc<Gate>,
+    threads: Arc<Threads>,
+    lookups: Lookups,
+    origins: Arc<Origins>,
+    /// By what those share who share one.
+    open: Keyed<Worker>,
+    /// What is to be done for a destination, by its key.
+    targets: Arc<Keyed<Target>>,
+}
+
+impl Topics {
+    pub(super) fn new(
+        settings: &Settings,
+        gate: &Arc<Gate>,
+        threads: &Arc<Threads>,
+        lookups: &Lookups,
+    ) -> Self {
+        Self {
+            limits: settings.queue,
+            gate: Arc::clone(gate),
+            threads: Arc::clone(threads),
+            lookups: lookups.clone(),
+            origins: Arc::clone(&settings.origins),
+            open: Keyed::default(),
+            targets: Arc::default(),
+        }
+    }
+
+    /// The thread of that client: started, if it was not.
+    fn open(&self, text: &Text) -> Result<Arc<Worker>, String> {
+        let key = text.client();
+        if let Some(worker) = self.open.find(&key) {
+            return Ok(worker);
+        }
+        let config = properties::config(text, self.limits.age);
+        let worker = self.threads.spawn_with("bellwire-kafka", |nudge| {
+            Publisher::new(config, nudge, &self.origins, &self.gate, &self.targets)
+        })?;
+        Ok(self.open.keep(&key, Arc::new(worker)))
+    }
+
+    /// Asks the policy about every address of every broker.
+    fn check_brokers(&self, text: &Text) -> Result<(), String> {
+        let policy = self.gate.current();
+        for at in &text.brokers {
+            match at {
+                At::Address(address) => policy.check(*address)?,
+                At::Host { host, port } => policy.check_all(&self.lookups.run(host, *port)?)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads what follows `kafka:`.
+pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, String> {
+    let topics = &transports.topics;
+    let text = grammar::read(rest, topics.limits.when_full)?;
+    let name = text.name("kafka", topics.limits.when_full);
+    let when_full = text.when_full;
+    let target = Arc::new(Target::new(&text));
+    let endpoint = Box::new(Topic {
+        topics: Arc::clone(topics),
+        key: name.identity.clone(),
+        text,
+        target,
+        worker: OnceLock::new(),
+    });
+    let place = Place::local(name.identity.clone(), endpoint);
+    let mut parsed = Parsed::new(place, Format::Json, Some(name));
+    parsed.manner.when_full = when_full;
+    Ok(parsed)
+}
+
+/// A topic as a subscription names it.
+#[derive(Debug)]
+struct Topic {
+    topics: Arc<Topics>,
+    key: Box<str>,
+    text: Text,
+    target: Arc<Target>,
+    /// The thread of its client, which lives as long as this does.
+    worker: OnceLock<(Arc<Worker>, Arc<Target>)>,
+}
+
+impl Endpoint for Topic {
+    fn check(&self) -> Result<(), String> {
+        let policy = self.topics.gate.current();
+        let addresses: Vec<_> = self.text.addresses().collect();
+        policy.check_all(&addresses)?;
+        properties::config(&self.text, self.topics.limits.age)
+            .create_native_config()
+            .map(drop)
+            .map_err(|error| client::explain(&error))
+    }
+
+    fn prepare(&self) -> Result<(), String> {
+        self.topics.check_brokers(&self.text)?;
+        let worker = self.topics.open(&self.text)?;
+        let target = self
+            .topics
+            .targets
+            .keep(&self.key, Arc::clone(&self.target));
+        // It is prepared once; a second time would find the same.
+        self.worker.get_or_init(|| (worker, target));
+        Ok(())
+    }
+
+    fn may_wait(&self) -> bool {
+        self.text
+            .brokers
+            .iter()
+            .any(|at| matches!(at, At::Host { .. }))
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.text.addresses().collect()
+    }
+
+    fn open(&self, destination: &Arc<Destination>, _: &Context<'_>) -> Box<dyn Outlet> {
+        match self.worker.get() {
+            Some((worker, _)) => {
+                Box::new(Feed::new(destination, worker, WINDOW, self.topics.limits))
+            }
+            None => Box::new(Closed),
+        }
+    }
+}

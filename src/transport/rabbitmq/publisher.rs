@@ -1,0 +1,393 @@
+//! The task of one socket: publishes its events, and settles them as the broker confirms them.
+//!
+//! What the broker confirmed was delivered; what came back, because no queue takes it, was not.
+//! What was under way when the connection broke is sent again, in order, before what came later:
+//! an event arrives at least once while it waits, and twice only if its confirmation was lost.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+use tokio::sync::watch;
+
+use super::Brokers;
+use super::failure::Failure;
+use super::flight::{Fate, Flight, Target};
+use super::grammar::Text;
+use super::link::{Link, Now, until};
+use crate::origin::{HEADER, Origin};
+use crate::stats::{Outcome, Reason};
+use crate::transport::runtime::Stopping;
+use crate::transport::tcp::retry::Retry;
+use crate::transport::worker::{Arrivals, Condition, Held, Runs};
+
+/// AMQP's number for messages that outlive the broker.
+const PERSISTENT: u8 = 2;
+
+/// Publishes the events of one socket.
+pub(super) struct Publisher {
+    brokers: Arc<Brokers>,
+    link: Arc<Link>,
+    now: watch::Receiver<Now>,
+    arrivals: Arrivals,
+    target: Target,
+    properties: BasicProperties,
+    /// The same with the path of the last origin.
+    marked: Option<(Origin, BasicProperties)>,
+    /// In the order they came; None for what was settled before an older one.
+    entries: VecDeque<Option<Entry>>,
+    /// The number of the first entry.
+    first: u64,
+    /// What the identities of our messages begin with.
+    run: u64,
+    flight: Option<Flight>,
+    /// Why our channel was closed, and when to open another.
+    trouble: Option<(Failure, Instant)>,
+    retry: Retry,
+    /// How the destination of the last event is told how it does.
+    condition: Option<Condition>,
+}
+
+/// An event, and how far it has come.
+struct Entry {
+    held: Held,
+    stage: Stage,
+    /// Whether the broker may have it already.
+    was_sent: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Waiting,
+    /// Since then.
+    Sent(Instant),
+}
+
+impl Publisher {
+    pub(super) fn new(
+        text: &Text,
+        brokers: &Arc<Brokers>,
+        link: &Arc<Link>,
+        arrivals: Arrivals,
+    ) -> Self {
+        let mut properties = BasicProperties::default();
+        if text.persistent {
+            properties = properties.with_delivery_mode(PERSISTENT);
+        }
+        if !text.content_type.is_empty() {
+            properties = properties.with_content_type(text.content_type.as_str().into());
+        }
+        Self {
+            now: link.watch(),
+            link: Arc::clone(link),
+            arrivals,
+            target: Target {
+                exchange: text.exchange.as_str().into(),
+                routing_key: text.routing_key.as_str().into(),
+            },
+            properties,
+            marked: None,
+            entries: VecDeque::new(),
+            first: 0,
+            run: Retry::new(Duration::ZERO, brokers.seed()).random(),
+            flight: None,
+            trouble: None,
+            retry: Retry::new(brokers.settings.retry_time, brokers.seed()),
+            condition: None,
+            brokers: Arc::clone(brokers),
+        }
+    }
+
+    /// Works until the socket has no subscription any more, or the engine stops.
+    pub(super) async fn run(mut self, mut stopping: Stopping) {
+        tokio::select! {
+            () = stopping.begun() => {}
+            () = self.publish() => {}
+        }
+    }
+
+    async fn publish(&mut self) {
+        loop {
+            while let Some(held) = self.arrivals.try_next() {
+                self.take(held);
+            }
+            self.look_at_link();
+            self.sort_out();
+            if !self.open().await {
+                // The link has changed since.
+                continue;
+            }
+            self.send().await;
+            if !self.wait().await {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, held: Held) {
+        if !matches!(&self.condition, Some(known) if known.is_of(held.destination())) {
+            self.condition = Some(held.condition());
+        }
+        self.link.want();
+        self.entries.push_back(Some(Entry {
+            held,
+            stage: Stage::Waiting,
+            was_sent: false,
+        }));
+    }
+
+    /// Tells how the destination does, as far as the link says it.
+    fn look_at_link(&mut self) {
+        let now = self.now.borrow_and_update().clone();
+        if !matches!(now, Now::Up(_) | Now::Blocked(..)) {
+            self.ground();
+        }
+        let Some(condition) = &self.condition else {
+            return;
+        };
+        match &now {
+            Now::Down(failure) => condition.down(failure.why()),
+            Now::Blocked(_, why) => condition.blocked(why),
+            Now::Up(_) => match &self.trouble {
+                Some((failure, _)) => condition.down(failure.why()),
+                None => condition.up(),
+            },
+            Now::Idle => {}
+        }
+    }
+
+    /// What was under way is no more.
+    fn ground(&mut self) {
+        self.flight = None;
+        for entry in self.entries.iter_mut().flatten() {
+            entry.stage = Stage::Waiting;
+        }
+    }
+
+    /// Gives up what cannot wait any longer.
+    fn sort_out(&mut self) {
+        let now = Instant::now();
+        let obstacle = self.obstacle();
+        let patience = self.brokers.settings.command_time;
+        let mut runs = Runs::default();
+        for place in &mut self.entries {
+            let given_up = |entry: &Entry| entry.given_up(now, obstacle.as_ref(), patience);
+            if let Some(outcome) = place.as_ref().and_then(given_up) {
+                settle(place, outcome, &mut runs);
+            }
+        }
+        self.forget();
+    }
+
+    /// Lets go of the settled ones before the first that is not.
+    fn forget(&mut self) {
+        while let Some(None) = self.entries.front() {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// What keeps us from publishing, if something is known to.
+    fn obstacle(&self) -> Option<Failure> {
+        match &*self.now.borrow() {
+            Now::Down(failure) => Some(failure.clone()),
+            Now::Blocked(_, why) => Some(Failure::new(Reason::WouldBlockTimeout, &**why)),
+            Now::Up(_) => self.trouble.as_ref().map(|(failure, _)| failure.clone()),
+            Now::Idle => None,
+        }
+    }
+
+    /// Opens a channel if there is something to publish and none is open. False if it has to be
+    /// tried again at once.
+    async fn open(&mut self) -> bool {
+        let is_due = self
+            .trouble
+            .as_ref()
+            .is_none_or(|(_, until)| *until <= Instant::now());
+        let has_work = self.entries.iter().flatten().any(Entry::is_waiting);
+        if self.flight.is_some() || !is_due || !has_work {
+            return true;
+        }
+        let Now::Up(live) = self.now.borrow().clone() else {
+            return true;
+        };
+        match live.channel(&self.brokers.settings).await {
+            Ok(channel) => self.flight = Some(Flight::new(channel, self.run)),
+            Err(failure) => self.fail(failure),
+        }
+        !self.now.has_changed().unwrap_or(false)
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.ground();
+        if let Some(condition) = &self.condition {
+            condition.down(failure.why());
+        }
+        self.trouble = Some((failure, Instant::now() + self.retry.pause()));
+    }
+
+    /// Hands what waits to the channel, as far as the window allows.
+    async fn send(&mut self) {
+        if !matches!(&*self.now.borrow(), Now::Up(_)) {
+            return;
+        }
+        let Some(mut flight) = self.flight.take() else {
+            return;
+        };
+        for index in 0..self.entries.len() {
+            if flight.len() >= self.brokers.settings.window {
+                break;
+            }
+            let Some(entry) = self.entries[index].as_mut().filter(|one| one.is_waiting()) else {
+                continue;
+            };
+            entry.stage = Stage::Sent(Instant::now());
+            entry.was_sent = true;
+            let (payload, origin) = (entry.held.payload().clone(), entry.held.origin());
+            let properties = self.properties_for(origin);
+            let number = self.first + index as u64;
+            flight
+                .publish(number, &self.target, payload, properties)
+                .await;
+        }
+        self.flight = Some(flight);
+    }
+
+    fn properties_for(&mut self, origin: Origin) -> BasicProperties {
+        if let Some((known, properties)) = &self.marked
+            && *known == origin
+        {
+            return properties.clone();
+        }
+        let path = self.brokers.origins.header(origin);
+        let mut headers = FieldTable::default();
+        headers.insert(HEADER.into(), AMQPValue::LongString((*path).into()));
+        let properties = self.properties.clone().with_headers(headers);
+        self.marked = Some((origin, properties.clone()));
+        properties
+    }
+
+    /// Waits until there is something to do. False when nothing will come any more.
+    async fn wait(&mut self) -> bool {
+        let (due, nudged) = (self.due(), self.arrivals.nudged());
+        let landed = async {
+            match &mut self.flight {
+                Some(flight) => flight.land().await,
+                None => std::future::pending().await,
+            }
+        };
+        let landed = tokio::select! {
+            held = self.arrivals.next() => {
+                let Some(held) = held else { return false };
+                self.take(held);
+                return true;
+            }
+            changed = self.now.changed() => return changed.is_ok(),
+            () = nudged.notified() => return true,
+            () = until(due) => return true,
+            landed = landed => landed,
+        };
+        let mut runs = Runs::default();
+        for (number, fate) in landed {
+            self.landed(number, fate, &mut runs);
+        }
+        self.forget();
+        true
+    }
+
+    /// When something has to be given up, or to be tried again.
+    fn due(&self) -> Option<Instant> {
+        let patience = self.brokers.settings.command_time;
+        let entries = self.entries.iter().flatten();
+        let entries = entries.map(|entry| entry.due(patience));
+        let retry = self.trouble.as_ref().map(|(_, until)| *until);
+        let retry = retry.filter(|_| self.flight.is_none() && !self.entries.is_empty());
+        entries.chain(retry).min()
+    }
+
+    /// A message has landed.
+    fn landed(&mut self, number: u64, fate: Fate, runs: &mut Runs) {
+        if let Fate::Lost(failure) = fate {
+            // The others of this channel are lost as well.
+            if self.flight.is_some() {
+                self.fail(failure);
+            }
+            return;
+        }
+        self.link.did_well();
+        self.retry.reset();
+        self.trouble = None;
+        let outcome = match fate {
+            Fate::Returned => Outcome::Dropped(Reason::Unroutable, 0),
+            Fate::Rejected => Outcome::Dropped(Reason::Rejected, 0),
+            Fate::Confirmed | Fate::Lost(_) => Outcome::Delivered,
+        };
+        if let Some(condition) = &self.condition {
+            condition.up();
+            match fate {
+                Fate::Returned => condition.note("no queue takes messages of this routing key"),
+                Fate::Rejected => condition.note("the broker rejected a message"),
+                Fate::Confirmed | Fate::Lost(_) => {}
+            }
+        }
+        // What was given up meanwhile is settled otherwise.
+        let index = number.checked_sub(self.first).map(|index| index as usize);
+        if let Some(place) = index.and_then(|index| self.entries.get_mut(index)) {
+            settle(place, outcome, runs);
+        }
+    }
+}
+
+/// Settles what is there, if something is.
+fn settle(place: &mut Option<Entry>, outcome: Outcome, runs: &mut Runs) {
+    if let Some(entry) = place.take() {
+        runs.settle(entry.held, outcome);
+    }
+}
+
+impl Entry {
+    fn is_waiting(&self) -> bool {
+        matches!(self.stage, Stage::Waiting)
+    }
+
+    /// What becomes of it, if it cannot wait any longer.
+    fn given_up(
+        &self,
+        now: Instant,
+        obstacle: Option<&Failure>,
+        patience: Duration,
+    ) -> Option<Outcome> {
+        let since = match self.stage {
+            Stage::Sent(since) => Some(since),
+            Stage::Waiting => None,
+        };
+        // The broker may have it, and may not.
+        let late = match self.was_sent {
+            true => Outcome::Dropped(Reason::Unanswered, 0),
+            false => Outcome::Dropped(Reason::Expired, 0),
+        };
+        match (since, obstacle) {
+            _ if self.held.not_after() <= now => Some(late),
+            (None, _) if self.held.is_withdrawn() => Some(Outcome::Dropped(Reason::Expired, 0)),
+            (None, Some(failure)) if failure.is_forbidden() || self.held.is_urgent() => {
+                Some(failure.outcome())
+            }
+            (Some(since), _) if self.held.is_urgent() && since + patience <= now => {
+                Some(Outcome::Dropped(Reason::Unanswered, 0))
+            }
+            _ => None,
+        }
+    }
+
+    /// When that may change by itself.
+    fn due(&self, patience: Duration) -> Instant {
+        match self.stage {
+            Stage::Sent(since) if self.held.is_urgent() => {
+                self.held.not_after().min(since + patience)
+            }
+            Stage::Sent(_) | Stage::Waiting => self.held.not_after(),
+        }
+    }
+}
