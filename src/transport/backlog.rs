@@ -132,10 +132,10 @@ mod tests {
 
         fn push(&mut self, place: u8, note: u32, payload: &Bytes, millis: u64) {
             let parcel = Parcel {
-                origin: Origin::HERE,
                 payload: payload.clone(),
                 ticket: Ticket::open(&self.totals, &self.page, place),
                 manner: Manner::default(),
+                origin: Origin::HERE,
             };
             self.backlog.push(parcel, note, self.at(millis));
         }
