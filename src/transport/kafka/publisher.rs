@@ -5,11 +5,12 @@
 //! grows too old, or whose subscription ends, is dropped for certain; and after a record timed out
 //! they go one by one, until one arrives.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use rdkafka::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{Header, OwnedHeaders};
