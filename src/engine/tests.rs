@@ -169,3 +169,18 @@ fn events_declared_later_are_fanned_out() {
     still.settle();
     assert_eq!(still.handle.stats().delivered, 3);
 }
+
+#[test]
+fn a_thread_lets_go_of_engines_that_closed() {
+    let (still, event) = heard();
+    raise(&event);
+    let gone = Arc::downgrade(&still.handle.shared);
+    drop((still, event));
+    assert!(
+        gone.strong_count() > 0,
+        "this thread's lane is the engine's"
+    );
+    let (_still, event) = heard();
+    raise(&event);
+    assert_eq!(gone.strong_count(), 0);
+}

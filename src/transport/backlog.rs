@@ -136,6 +136,7 @@ mod tests {
                 payload: payload.clone(),
                 ticket: Ticket::open(&self.totals, &self.page, place),
                 manner: Manner::default(),
+                origin: Origin::HERE,
             };
             self.backlog.push(parcel, note, self.at(millis));
         }

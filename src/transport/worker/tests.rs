@@ -400,6 +400,7 @@ fn what_was_cancelled_takes_no_room() {
         payload: Bytes::from_static(&[0; 10]),
         ticket: Ticket::open(&totals, &page, place),
         manner: Manner::default(),
+        origin: Origin::HERE,
     };
     for place in [1, 1, 2] {
         queue.push(parcel(place), now);
