@@ -85,6 +85,12 @@ mod snapshot;
 #[path = "../fuzz/bodies/mod.rs"]
 pub mod fuzzed;
 
+/// What `benches/instructions` counts.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+#[path = "../benches/instructions/hot.rs"]
+pub mod hot;
+
 /// For `loom-tests` only; not covered by any promise.
 #[cfg(all(loom, feature = "loom"))]
 #[doc(hidden)]

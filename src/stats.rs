@@ -47,7 +47,7 @@ pub enum Reason {
     Expired,
     /// Raised by the handler of an event, that by the handler of another, and so on, more than
     /// [`NESTED_RAISES`](crate::limits::NESTED_RAISES) deep.
-    TooDeep,
+    Nested,
     /// The engine was shutting down.
     Shutdown,
     /// Anything else; the last errno is kept beside the count.
@@ -69,7 +69,7 @@ impl Reason {
         Self::Unreachable,
         Self::Policy,
         Self::Expired,
-        Self::TooDeep,
+        Self::Nested,
         Self::Shutdown,
         Self::Other,
     ];
@@ -89,7 +89,7 @@ impl Reason {
             Self::Unreachable => "unreachable",
             Self::Policy => "policy",
             Self::Expired => "expired",
-            Self::TooDeep => "too_deep",
+            Self::Nested => "nested",
             Self::Shutdown => "shutdown",
             Self::Other => "other",
         }

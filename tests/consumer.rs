@@ -257,7 +257,7 @@ fn what_it_raises_is_nested() {
     assert_eq!(stage.numbers("r", 101), Vec::from_iter(0..=100));
     let stats = settled(&engine);
     assert_eq!(stats.delivered, 101);
-    assert_eq!(stats.dropped_before.of(Reason::TooDeep), 1);
+    assert_eq!(stats.dropped_before.of(Reason::Nested), 1);
     // Nothing stays behind: what comes from outside is not nested.
     raise(&x, 90);
     assert_eq!(stage.numbers("r", 11), Vec::from_iter(90..=100));

@@ -332,10 +332,10 @@ fn under_load_no_event_is_lost_and_only_who_was_killed_has_one_too_many() {
             };
             more(50);
             for _ in 0..2 {
-                for place in 0..3 {
-                    peers[place].kill();
+                for (place, peer) in peers.iter_mut().enumerate() {
+                    peer.kill();
                     more(50);
-                    peers[place].start();
+                    peer.start();
                     // Tried again, and the first one that is well has it.
                     eventually("the end of the hold", || {
                         members(&engine)[place].held_secs.is_none()

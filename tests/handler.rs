@@ -291,9 +291,11 @@ fn a_handler_that_raises_its_own_event_does_not_run_for_ever() {
         });
         let stats = settled(&engine);
         assert_eq!((stats.raised, stats.delivered), (102 * round, 101 * round));
-        assert_eq!(stats.dropped_before.of(Reason::TooDeep), round);
-        let log = logged(&log);
-        assert_eq!(log.last(), Some(&Raised::Dropped(Reason::TooDeep)));
+        assert_eq!(stats.dropped_before.of(Reason::Nested), round);
+        // The two threads may write down their last ones in either order.
+        let refused = Raised::Dropped(Reason::Nested);
+        let count = logged(&log).iter().filter(|one| **one == refused).count();
+        assert_eq!(count as u64, round);
     }
 }
 

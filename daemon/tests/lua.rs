@@ -464,10 +464,10 @@ fn a_route_that_raises_its_own_event_ends_after_a_hundred() {
     for n in 0..100 {
         assert_eq!(params(&socket), json!({"n": n}));
     }
-    daemon.await_error("it ends with 100: too_deep");
+    daemon.await_error("it ends with 100: nested");
     assert_eq!(stat(&daemon, "script:runs"), 101);
-    assert_eq!(stat(&daemon, "script:too_deep"), 2);
-    assert_eq!(stat(&daemon, "evi:dropped_before_too_deep"), 2);
+    assert_eq!(stat(&daemon, "script:nested"), 2);
+    assert_eq!(stat(&daemon, "evi:dropped_before_nested"), 2);
 }
 
 /// Raises numbered events until it is told to stop, so many more than were seen.

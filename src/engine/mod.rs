@@ -497,3 +497,6 @@ pub enum SubscribeError {
     #[error("there are as many subscriptions as the limits allow")]
     Full,
 }
+
+#[cfg(test)]
+mod tests;

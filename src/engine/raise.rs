@@ -218,7 +218,7 @@ impl Raiser {
         } else if self.shared.parker.is_refusing() {
             Err(Reason::Shutdown)
         } else if origin.is_too_deep() {
-            Err(Reason::TooDeep)
+            Err(Reason::Nested)
         } else {
             let pushed = self.lane.push(Raise {
                 event,

@@ -133,7 +133,7 @@ fn write(cells: &Cells, world: &Arc<World>) -> u64 {
 
 #[test]
 fn the_snapshot_is_an_rwlock() {
-    let loads = operations(10_000_000) / READERS;
+    let loads = operations(10_000_000).div_ceil(READERS);
     let world = Arc::new(World {
         alive: AtomicU64::new(0),
         freed_by_readers: AtomicU64::new(0),

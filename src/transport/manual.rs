@@ -10,5 +10,8 @@ pub mod files {}
 #[doc = include_str!("../../docs/transports/xmlrpc.md")]
 pub mod xmlrpc {}
 
+#[doc = include_str!("../../docs/transports/rabbitmq.md")]
+pub mod rabbitmq {}
+
 #[doc = include_str!("../../docs/transports/virtual.md")]
 pub mod groups {}

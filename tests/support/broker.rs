@@ -252,9 +252,9 @@ pub(crate) struct Message {
 
 impl Peer {
     pub(crate) fn new(broker: &Broker, host: &str) -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/amqp.py");
         let mut process = Command::new(python())
-            .args([script, &broker.port.to_string(), host, "guest", "guest"])
+            .args(["-c", include_str!("../peers/amqp.py")])
+            .args([&broker.port.to_string(), host, "guest", "guest"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

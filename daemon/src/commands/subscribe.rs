@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use bellwire::limits::DEFAULT_EXPIRE_SECS;
+use bellwire::transport::without_secrets;
 use serde_json::json;
 
 use super::print_json;
@@ -21,7 +22,8 @@ pub(crate) fn subscribe(args: &args::Subscribe) -> Result<(), Failure> {
         return print_json(&result);
     }
     let secs = args.expire.unwrap_or(DEFAULT_EXPIRE_SECS.into());
-    writeln!(io::stdout(), "{socket} hears of {event} for {secs} s")?;
+    let shown = without_secrets(socket);
+    writeln!(io::stdout(), "{shown} hears of {event} for {secs} s")?;
     Ok(())
 }
 
@@ -35,6 +37,7 @@ pub(crate) fn unsubscribe(args: &args::Unsubscribe) -> Result<(), Failure> {
     if args.asking.json {
         return print_json(&result);
     }
-    writeln!(io::stdout(), "{socket} hears of {event} no more")?;
+    let shown = without_secrets(socket);
+    writeln!(io::stdout(), "{shown} hears of {event} no more")?;
     Ok(())
 }

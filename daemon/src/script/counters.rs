@@ -17,7 +17,7 @@ pub(super) struct Counts {
     pub(super) runaways: u64,
     pub(super) out_of_memory: u64,
     /// Raises that were nested too deeply.
-    pub(super) too_deep: u64,
+    pub(super) nested: u64,
     pub(super) reloads: u64,
     /// Starts anew, because the script kept too much memory.
     pub(super) restarts: u64,
@@ -39,7 +39,7 @@ impl Counters {
             ("errors", counts.errors),
             ("runaways", counts.runaways),
             ("out_of_memory", counts.out_of_memory),
-            ("too_deep", counts.too_deep),
+            ("nested", counts.nested),
             ("reloads", counts.reloads),
             ("restarts", counts.restarts),
         ];

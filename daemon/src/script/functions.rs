@@ -113,8 +113,8 @@ fn raise_event(lua: &Lua, tools: &Tools, arguments: &MultiValue) -> Result<Multi
             .map_err(|error| error.to_string())?,
     };
     let raised = event.raise(|params| given.write(params));
-    if raised == Raised::Dropped(Reason::TooDeep) {
-        tools.counters.count().too_deep += 1;
+    if raised == Raised::Dropped(Reason::Nested) {
+        tools.counters.count().nested += 1;
     }
     Ok(match raised {
         Raised::Queued | Raised::Unheard => [Value::Boolean(true)].into_iter().collect(),

@@ -85,14 +85,20 @@ impl Home {
 
     /// Starts a daemon with a free HTTP port.
     pub(crate) fn serve(self, configuration: &str) -> Daemon {
+        self.serve_with(configuration, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn serve_with(self, configuration: &str, more: &[&str]) -> Daemon {
         let file = self.configure(configuration);
-        let arguments = [
+        let mut arguments = vec![
             "serve",
             "--http",
             "127.0.0.1:0",
             "--config",
             file.to_str().unwrap(),
         ];
+        arguments.extend(more);
         let errors = File::options()
             .create(true)
             .append(true)

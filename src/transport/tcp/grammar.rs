@@ -227,6 +227,8 @@ mod tests {
         }
     }
 
+    /// Found by the fuzzer: `tcp:h:1/a?b?reliable=0` was listed as `tcp:h:1/a?b`, which cannot be
+    /// read.
     #[test]
     fn whatever_is_read_is_printed_and_read_as_the_same() {
         let defaults = Tcp::default();
