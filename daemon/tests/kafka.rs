@@ -24,7 +24,9 @@ fn a_daemon_without_its_brokers_says_so_and_shows_no_password() {
     let daemon = Home::new().serve_with(&configuration, &["--log", "trace"]);
     let mut shown = daemon.announced.clone();
     assert!(shown.contains("kafka:127.0.0.1:9/events?"), "{shown}");
-    daemon.dir.succeed(&["raise", "E_PIKE_BLOCKED", "ip=192.168.2.11"]);
+    daemon
+        .dir
+        .succeed(&["raise", "E_PIKE_BLOCKED", "ip=192.168.2.11"]);
     let verbose = || daemon.dir.succeed(&["subscribers", "--verbose"]);
     eventually("trouble", || verbose().contains("refused"));
     shown += &verbose();
@@ -54,7 +56,9 @@ fn a_daemon_without_its_brokers_says_so_and_shows_no_password() {
     daemon.await_error("takes effect at the next start");
     let bad = format!("[mi.datagram]\nlisten = [\"{place}&group=here\"]");
     let bad = daemon.dir.configure(&bad);
-    let refused = daemon.dir.fail(1, &["config", "--config", bad.to_str().unwrap()]);
+    let refused = daemon
+        .dir
+        .fail(1, &["config", "--config", bad.to_str().unwrap()]);
     assert!(refused.contains("brokers are for [ingest]"), "{refused}");
     shown += &refused;
     shown += &daemon.errors();

@@ -80,7 +80,7 @@ impl Feed {
                 return self.close(Reason::Shutdown);
             }
         }
-        self.queue.settle_in();
+        self.queue.settle_in(cx.now);
     }
 
     fn has_room(&self) -> bool {
@@ -139,11 +139,13 @@ impl Outlet for Feed {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.queue.deadline()
+        let (late, settles) = (self.queue.deadline(), self.queue.settles_at());
+        late.into_iter().chain(settles).min()
     }
 
     fn tick(&mut self, cx: &Context<'_>) {
         self.queue.drop_late(cx.now);
+        self.queue.settle_in(cx.now);
     }
 
     fn outcome(&mut self, sequence: u64, outcome: Outcome) {
