@@ -132,7 +132,6 @@ mod tests {
 
         fn push(&mut self, place: u8, note: u32, payload: &Bytes, millis: u64) {
             let parcel = Parcel {
-                origin: Origin::HERE,
                 payload: payload.clone(),
                 ticket: Ticket::open(&self.totals, &self.page, place),
                 manner: Manner::default(),

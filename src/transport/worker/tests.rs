@@ -300,7 +300,7 @@ fn what_waits_for_long_lets_go_of_the_raisers_memory() {
             payload: block.slice(..10),
             ticket: Ticket::open(&stage.totals, &stage.page, 0),
             manner: Manner::default(),
-            origin: Origin::default(),
+            origin: Origin::HERE,
         };
         stage.feed.deliver(parcel, &cx);
         stage.feed.flush(&cx);
@@ -435,7 +435,6 @@ fn what_was_cancelled_takes_no_room() {
         payload: Bytes::from_static(&[0; 10]),
         ticket: Ticket::open(&totals, &page, place),
         manner: Manner::default(),
-        origin: Origin::HERE,
     };
     for place in [1, 1, 2] {
         queue.push(parcel(place), now);
