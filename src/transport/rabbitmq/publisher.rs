@@ -145,7 +145,8 @@ impl Publisher {
         }
         self.urgent += usize::from(held.is_urgent());
         // Where nothing is published, it may be over with it at once.
-        self.look |= self.flight.is_none();
+        let is_up = self.flight.is_some() && matches!(&*self.now.borrow(), Now::Up(_));
+        self.look |= !is_up;
         self.entries.push_back(Some(Entry {
             held,
             stage: Stage::Waiting,
@@ -229,11 +230,19 @@ impl Publisher {
         let Now::Up(live) = self.now.borrow().clone() else {
             return true;
         };
-        match live.channel(&self.brokers.settings).await {
+        let opened = tokio::select! {
+            opened = live.channel(&self.brokers.settings) => opened,
+            // The connection is not what it was: nobody may answer any more.
+            _ = self.now.changed() => {
+                self.look = true;
+                return false;
+            }
+        };
+        match opened {
             Ok(channel) => self.flight = Some(Flight::new(channel, self.run)),
             Err(failure) => self.fail(failure),
         }
-        !self.now.has_changed().unwrap_or(false)
+        true
     }
 
     fn fail(&mut self, failure: Failure) {
