@@ -431,6 +431,7 @@ fn what_was_cancelled_takes_no_room() {
     let (mut queue, now) = (Queue::new(limits), Instant::now());
     let (totals, page) = (Arc::default(), Arc::new(Page::new()));
     let parcel = |place| Parcel {
+        origin: Origin::HERE,
         payload: Bytes::from_static(&[0; 10]),
         ticket: Ticket::open(&totals, &page, place),
         manner: Manner::default(),
