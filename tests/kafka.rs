@@ -581,7 +581,8 @@ fn a_password_shows_nowhere() {
         r#"{"jsonrpc":"2.0","id":1,"method":"subscribers_list"}"#.to_owned(),
         r#"{"jsonrpc":"2.0","id":1,"method":"get_statistics","params":[["all"]]}"#.to_owned(),
         format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"event_subscribe","params":["E_X","{socket}&a=1"]}}"#
+            r#"{{"jsonrpc":"2.0","id":1,"method":"event_subscribe",
+                "params":["E_X","{socket}&a=1"]}}"#
         ),
     ] {
         said.push(format!(
