@@ -25,12 +25,13 @@ pub(crate) enum Row {
     Idle,
     Kafka,
     DeadBroker,
+    Broker,
     Peers,
 }
 
 impl Row {
     /// All rows, in the order of the table.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Unheard,
         Self::Heard,
         Self::Subscribers,
@@ -49,6 +50,7 @@ impl Row {
         Self::Idle,
         Self::Kafka,
         Self::DeadBroker,
+        Self::Broker,
         Self::Peers,
     ];
 
@@ -115,6 +117,11 @@ impl Row {
             Self::DeadBroker => (
                 "a broker that is dead: raise p99, UDP latency, memory",
                 "<= 1.1 x without it; no growth beyond its bound",
+            ),
+            Self::Broker => (
+                "RabbitMQ",
+                "confirmed >= 0.9 x lapin alone; while it is not there, raise p99 and UDP latency \
+                 <= 1.1 x without it, and no more memory than its queue",
             ),
             Self::Peers => (
                 "against each peer, same delivered work",

@@ -35,6 +35,11 @@ const BIN: &str = "/usr/lib/rabbitmq/bin";
 /// A node takes some seconds to start; on a busy machine, many.
 const START: Duration = Duration::from_secs(120);
 
+/// Whether there is one to start.
+pub(crate) fn is_installed() -> bool {
+    Path::new(BIN).exists()
+}
+
 /// A node with ports, directories and a port mapper of its own. Killed when dropped, and when
 /// this process ends.
 pub(crate) struct Broker {
@@ -58,7 +63,7 @@ impl Broker {
     /// Starts a node with these lines in its configuration; `{tls_port}` is a free port.
     pub(crate) fn start_with(configuration: &str) -> Self {
         assert!(
-            Path::new(BIN).exists(),
+            is_installed(),
             "RabbitMQ is not installed: ./test installs it, or apt-get install rabbitmq-server"
         );
         let directory = TempDir::new();

@@ -12,6 +12,8 @@ mod lifetime;
 mod memory;
 mod overload;
 mod peers;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 mod raise;
 mod saturated;
 mod subscribe;
@@ -87,6 +89,12 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "overload",
         what: "more than can be delivered, up to ten times, and after it",
         run: overload::run,
+    },
+    #[cfg(feature = "rabbitmq")]
+    Scenario {
+        name: "rabbitmq",
+        what: "confirmed messages, and a broker that is not there",
+        run: rabbitmq::run,
     },
     Scenario {
         name: "memory",

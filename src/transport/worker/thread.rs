@@ -117,7 +117,7 @@ impl Default for Marks {
 
 impl Marks {
     /// Most parcels in a worker's hands.
-    pub(super) const MAX: usize = 4096;
+    pub(super) const MAX: usize = 1 << 14;
 
     fn place(sequence: u64) -> (usize, u64) {
         let place = (sequence % Self::MAX as u64) as usize;
