@@ -495,7 +495,7 @@ fn what_was_taken_is_settled_in_any_order() {
         .collect();
     let payloads: Vec<u8> = taken.iter().map(|taken| taken.payload()[0]).collect();
     assert_eq!(payloads, [0, 1, 2, 3, 4, 5]);
-    // The youngest first: others come in their place, before the elder ones are settled.
+    // The youngest first: what waits has their room, though the elder ones are not settled.
     for _ in 0..2 {
         Runs::default().settle(taken.pop().unwrap(), DELIVERED);
     }
