@@ -436,7 +436,7 @@ fn a_subscription_ends_with_its_events_and_its_connection() {
     assert!(engine.subscriptions(Some("E_X")).is_empty());
 }
 
-/// Events of which nothing was confirmed are sent again; nobody else's client counts them.
+/// Somebody else's client counts what arrives. `tests/rabbitmq/soak` runs it for longer.
 #[test]
 fn what_was_confirmed_outlives_a_broker_that_is_killed_under_load() {
     let mut broker = victim();
@@ -447,8 +447,10 @@ fn what_was_confirmed_outlives_a_broker_that_is_killed_under_load() {
     let (engine, event) = engine(|config| config.rabbitmq.window = 100);
     let socket = socket_at(&broker, "kill", ";persistent", "q");
     engine.subscribe("E_X", &socket, Expire::Never).unwrap();
+    let breaks = std::env::var("BELLWIRE_BROKER_BREAKS");
+    let breaks: u64 = breaks.map_or(4, |breaks| breaks.parse().unwrap());
     let mut raised = 0;
-    for round in 0..4 {
+    for round in 0..breaks {
         let confirmed = engine.stats().delivered;
         raise_all(&event, raised..raised + 1500);
         raised += 1500;
@@ -485,7 +487,11 @@ fn what_was_confirmed_outlives_a_broker_that_is_killed_under_load() {
     );
     // Each of the breaks repeats what was under way: ours, and what the consumer had unconfirmed.
     let repeated = taken.len() - seen.len();
-    assert!(repeated <= 4 * (100 + 500), "{repeated} repeated");
+    eprintln!("{breaks} breaks, {raised} raised, each taken, {repeated} of them repeated");
+    assert!(
+        repeated as u64 <= breaks * (100 + 500),
+        "{repeated} repeated"
+    );
 }
 
 #[test]
@@ -715,11 +721,12 @@ fn what_waits_is_bounded_in_number_and_age() {
         engine.subscribe("E_X", &socket, Expire::Never).unwrap();
         raise_all(&event, 0..1000);
         support::eventually("the queue to be full", || {
-            engine.stats().dropped.of(Reason::QueueFull) == 940
+            engine.stats().dropped.of(Reason::QueueFull) == 930
         });
-        assert_eq!(engine.stats().in_flight, 60, "{when_full:?}");
+        // The window, as many that lie ready behind it, and the queue.
+        assert_eq!(engine.stats().in_flight, 10 + 10 + 50, "{when_full:?}");
         let stats = settled_late(&engine);
-        assert_eq!(stats.dropped.of(Reason::Expired), 60, "{when_full:?}");
+        assert_eq!(stats.dropped.of(Reason::Expired), 70, "{when_full:?}");
     }
 }
 

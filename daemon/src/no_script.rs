@@ -21,6 +21,10 @@ pub(crate) enum Loaded {}
 #[derive(Debug)]
 pub(crate) struct Hold;
 
+impl Hold {
+    pub(crate) fn release(self) {}
+}
+
 impl Loaded {
     pub(crate) fn routes(&self) -> usize {
         match *self {}
@@ -45,6 +49,10 @@ impl Script {
 
     pub(crate) fn run(&mut self, loaded: Loaded) -> Result<Option<Hold>, Failure> {
         match loaded {}
+    }
+
+    pub(crate) fn described(&self) -> Option<String> {
+        None
     }
 
     pub(crate) fn statistics(&self) -> Provider {

@@ -660,7 +660,7 @@ fn a_script_that_cannot_be_run_refuses_the_rest_of_the_file_and_the_other_way_ro
         configuration("")
     ));
     daemon.signal(Signal::HUP);
-    daemon.await_error("; a script with 1 event routes loaded");
+    daemon.await_error("; script loaded, event routes: 1");
     let listed = daemon.dir.succeed(&["subscribers"]);
     assert!(
         !listed.contains("route:E_IN") && listed.contains("route:E_NEXT"),
@@ -671,17 +671,30 @@ fn a_script_that_cannot_be_run_refuses_the_rest_of_the_file_and_the_other_way_ro
     // None at all.
     daemon.dir.configure(EVENTS);
     daemon.signal(Signal::HUP);
-    daemon.await_error("; a script with 0 event routes loaded");
+    daemon.await_error("; script loaded, event routes: 0");
     let listed = daemon.dir.succeed(&["subscribers"]);
     assert!(!listed.contains("route:"), "{listed}");
     // And one again.
     daemon.dir.configure(&configuration(""));
-    reload(&daemon, ECHO, "; a script with 1 event routes loaded");
+    reload(&daemon, ECHO, "; script loaded, event routes: 1");
     eventually("the route is there", || {
         daemon.dir.succeed(&["subscribers"]).contains("route:E_IN")
     });
     raise(&daemon, "E_IN", &json!({"b": 2}));
     assert_eq!(params(&socket), json!({"b": 2}));
+}
+
+#[test]
+fn a_daemon_says_what_it_runs_and_counts_it() {
+    let daemon = serve(ECHO);
+    let said = &daemon.announced;
+    assert!(said.contains("routes.lua (event routes: 1)\n"), "{said}");
+    assert!(said.contains(" 1 subscriptions\n"), "{said}");
+    let counted = daemon.dir.succeed(&["stats", "script:"]);
+    assert!(counted.contains("script:runaways "), "{counted}");
+    let without = Daemon::start();
+    assert!(!without.announced.contains("event routes"));
+    without.dir.fail(1, &["stats", "script:"]);
 }
 
 #[test]
@@ -702,7 +715,7 @@ fn a_script_that_did_not_change_keeps_its_variables() {
     reload(
         &daemon,
         &format!("{script}-- changed"),
-        "a script with 1 event routes loaded",
+        "script loaded, event routes: 1",
     );
     raise(&daemon, "E_IN", &json!({}));
     assert_eq!(params(&socket)["count"], 1);

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Config, Event, Raised, Still};
+use super::still::Void;
+use super::{Config, Event, Raised, Still, control};
 use crate::limits::PAYLOAD_BYTES;
 use crate::os::Answer;
 use crate::registry::Expire;
 use crate::stats::{Outcome, Reason, Stats};
+use crate::testing::wait_for;
+use crate::transport::route::Occurrence;
 use crate::transport::worker::Report;
 
 const UDP: &str = "udp:127.0.0.1:9";
@@ -183,4 +186,52 @@ fn a_thread_lets_go_of_engines_that_closed() {
     let (_still, event) = heard();
     raise(&event);
     assert_eq!(gone.strong_count(), 0);
+}
+
+#[test]
+fn what_was_delivered_before_the_end_counts_as_delivered() {
+    let (mut still, event) = still();
+    still.handle.route("handler", |_| {}).unwrap();
+    subscribe(&still, "route:handler");
+    raise(&event);
+    still.settle();
+    let shared = Arc::clone(&still.handle.shared);
+    wait_for(|| (!shared.reports.is_empty()).then_some(()));
+    still.core.close(shared.clock.now(), &Void);
+    let stats = still.handle.stats();
+    assert_eq!((stats.matched, stats.delivered), (1, 1));
+}
+
+#[test]
+fn what_waits_for_a_member_at_the_end_is_counted() {
+    let (mut still, event) = still();
+    let go = Arc::new(std::sync::Barrier::new(2));
+    let gone = Arc::clone(&go);
+    let handler = move |_: &Occurrence| {
+        gone.wait();
+    };
+    still.handle.route("handler", handler).unwrap();
+    subscribe(&still, "virtual:FAILOVER route:handler udp:127.0.0.1:9");
+    raise(&event);
+    still.settle();
+    assert_eq!(still.handle.stats().in_flight, 1);
+    still.core.close(still.handle.shared.clock.now(), &Void);
+    let stats = still.handle.stats();
+    assert_eq!(
+        (stats.in_flight, stats.dropped.of(Reason::Shutdown)),
+        (0, 1)
+    );
+    go.wait();
+}
+
+#[test]
+fn the_control_thread_frees_replaced_tables() {
+    let (still, event) = heard();
+    let read = event.cell().table.load();
+    subscribe(&still, "udp:127.0.0.1:10");
+    let freed = Arc::downgrade(&read);
+    drop(read);
+    assert_eq!(freed.strong_count(), 1);
+    control::turn(&still.handle.shared);
+    assert_eq!(freed.strong_count(), 0);
 }

@@ -100,6 +100,19 @@ fn a_replaced_table_is_freed_when_nobody_reads_it_and_nobody_wakes_for_nothing()
 }
 
 #[test]
+fn a_replaced_list_of_events_is_freed_with_the_tables() {
+    let (registry, cell) = registry();
+    let (list, table) = (registry.cells(), cell.table.load());
+    let other = EventName::new("E_OTHER").unwrap();
+    registry.declare(other, Box::default()).unwrap();
+    subscribe(&registry, 1, Format::Json);
+    let freed = Arc::downgrade(&list);
+    drop((list, table));
+    registry.sweep();
+    assert_eq!(freed.strong_count(), 0);
+}
+
+#[test]
 fn what_is_forbidden_ends_and_is_named() {
     let (registry, cell) = registry();
     for port in 1..=4 {

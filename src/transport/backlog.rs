@@ -206,5 +206,8 @@ mod tests {
             (stage.notes(), stage.dropped(Reason::Expired)),
             (vec![1, 3], 2)
         );
+        // The same place of another page is another subscription.
+        stage.backlog.cancel(&Arc::new(Page::new()), 2);
+        assert_eq!(stage.notes(), [1, 3]);
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Counts {
     pub(super) reloads: u64,
     /// Starts anew, because the script kept too much memory.
     pub(super) restarts: u64,
+    /// Whether there is a script, or was one.
+    pub(super) has_script: bool,
 }
 
 impl Counters {
@@ -32,6 +34,9 @@ impl Counters {
     /// Names and values, as `get_statistics` lists them.
     pub(super) fn list(&self) -> Vec<(String, u64)> {
         let counts = self.count();
+        if !counts.has_script {
+            return Vec::new();
+        }
         let list = [
             ("runs", counts.runs),
             ("timer_runs", counts.timer_runs),

@@ -46,9 +46,18 @@ impl Loaded {
     }
 }
 
-/// Holds the script back until it is dropped.
+/// Holds the script back until it is released or dropped.
 #[derive(Debug)]
-pub(crate) struct Hold(#[allow(dead_code, reason = "its end is what is told")] SyncSender<()>);
+pub(crate) struct Hold {
+    _end: SyncSender<()>,
+}
+
+impl Hold {
+    /// Lets the script run.
+    pub(crate) fn release(self) {
+        drop(self);
+    }
+}
 
 impl Script {
     /// No script yet.
@@ -148,18 +157,25 @@ impl Script {
         match changed {
             Ok(gone) => {
                 undefine(consumer, &gone);
-                if self.code.is_some() {
-                    self.counters.count().reloads += 1;
-                }
+                let mut counts = self.counters.count();
+                counts.reloads += u64::from(self.code.is_some());
+                counts.has_script = true;
+                drop(counts);
                 self.code = code;
                 self.names = names.unwrap_or_default();
-                Ok(Some(Hold(hold)))
+                Ok(Some(Hold { _end: hold }))
             }
             Err(error) => {
                 undefine(consumer, &defined);
                 Err(Failure::new(format!("routes.script: {error}")))
             }
         }
+    }
+
+    /// What runs, in words; nothing if none does.
+    pub(crate) fn described(&self) -> Option<String> {
+        let path = self.code.as_ref()?.path.display();
+        Some(format!("{path} (event routes: {})", self.names.len()))
     }
 
     /// The counters, for `get_statistics`.

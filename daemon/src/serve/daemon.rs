@@ -45,7 +45,9 @@ impl Daemon {
         let ingest = start_ingest(&engine, &settings, dir)?;
         // Only now it is known where events come in: none may be sent there.
         reload::check(&engine, &settings, source)?;
-        drop(held);
+        if let Some(held) = held {
+            held.release();
+        }
         let mut options = mi::Options::default();
         options.declare_unknown = settings.events.on_unknown == OnUnknown::Declare;
         let commands = Commands::new(engine.handle(), options)
@@ -124,6 +126,11 @@ impl Daemon {
     /// Where events are taken in.
     pub(super) fn ingest(&self) -> Vec<String> {
         self.ingest.sockets().to_vec()
+    }
+
+    /// The script that events run, if there is one.
+    pub(super) fn script(&self) -> Option<String> {
+        self.script.described()
     }
 
     pub(super) fn http_address(&self) -> Option<SocketAddr> {

@@ -37,7 +37,7 @@ impl fmt::Display for Change {
             self.declared, self.added, self.ended
         )?;
         if let Some(routes) = self.routes {
-            write!(f, "; a script with {routes} event routes loaded")?;
+            write!(f, "; script loaded, event routes: {routes}")?;
         }
         match self.later.is_empty() {
             true => Ok(()),

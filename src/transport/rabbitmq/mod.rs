@@ -240,7 +240,8 @@ impl Endpoint for Remote {
     }
 
     fn open(&self, destination: &Arc<Destination>, _: &Context<'_>) -> Box<dyn Outlet> {
-        let (window, limits) = (self.brokers.settings.window, self.brokers.limits);
+        // As many as are unconfirmed lie ready, to go out when those are.
+        let (window, limits) = (2 * self.brokers.settings.window, self.brokers.limits);
         match self.worker.get() {
             Some(worker) => Box::new(Feed::new(destination, worker, window, limits)),
             None => Box::new(Closed),

@@ -40,6 +40,12 @@ pub(super) struct Publisher {
     entries: VecDeque<Option<Entry>>,
     /// The number of the first entry.
     first: u64,
+    /// That of the first that may wait to be sent.
+    unsent: u64,
+    /// How many cannot wait.
+    urgent: usize,
+    /// Whether something has happened beyond that events come and go.
+    look: bool,
     /// What the identities of our messages begin with.
     run: u64,
     flight: Option<Flight>,
@@ -91,6 +97,9 @@ impl Publisher {
             marked: None,
             entries: VecDeque::new(),
             first: 0,
+            unsent: 0,
+            urgent: 0,
+            look: true,
             run: Retry::new(Duration::ZERO, brokers.seed()).random(),
             flight: None,
             trouble: None,
@@ -113,8 +122,10 @@ impl Publisher {
             while let Some(held) = self.arrivals.try_next() {
                 self.take(held);
             }
-            self.look_at_link();
-            self.sort_out();
+            if std::mem::take(&mut self.look) {
+                self.look_at_link();
+                self.sort_out();
+            }
             if !self.open().await {
                 // The link has changed since.
                 continue;
@@ -129,8 +140,13 @@ impl Publisher {
     fn take(&mut self, held: Held) {
         if !matches!(&self.condition, Some(known) if known.is_of(held.destination())) {
             self.condition = Some(held.condition());
+            self.link.want();
+            self.look = true;
         }
-        self.link.want();
+        self.urgent += usize::from(held.is_urgent());
+        // Where nothing is published, it may be over with it at once.
+        let is_up = self.flight.is_some() && matches!(&*self.now.borrow(), Now::Up(_));
+        self.look |= !is_up;
         self.entries.push_back(Some(Entry {
             held,
             stage: Stage::Waiting,
@@ -161,6 +177,7 @@ impl Publisher {
     /// What was under way is no more.
     fn ground(&mut self) {
         self.flight = None;
+        self.unsent = self.first;
         for entry in self.entries.iter_mut().flatten() {
             entry.stage = Stage::Waiting;
         }
@@ -175,7 +192,7 @@ impl Publisher {
         for place in &mut self.entries {
             let given_up = |entry: &Entry| entry.given_up(now, obstacle.as_ref(), patience);
             if let Some(outcome) = place.as_ref().and_then(given_up) {
-                settle(place, outcome, &mut runs);
+                self.urgent -= settle(place, outcome, &mut runs);
             }
         }
         self.forget();
@@ -206,18 +223,26 @@ impl Publisher {
             .trouble
             .as_ref()
             .is_none_or(|(_, until)| *until <= Instant::now());
-        let has_work = self.entries.iter().flatten().any(Entry::is_waiting);
-        if self.flight.is_some() || !is_due || !has_work {
+        let has_work = || self.entries.iter().flatten().any(Entry::is_waiting);
+        if self.flight.is_some() || !is_due || !has_work() {
             return true;
         }
         let Now::Up(live) = self.now.borrow().clone() else {
             return true;
         };
-        match live.channel(&self.brokers.settings).await {
+        let opened = tokio::select! {
+            opened = live.channel(&self.brokers.settings) => opened,
+            // The connection is not what it was: nobody may answer any more.
+            _ = self.now.changed() => {
+                self.look = true;
+                return false;
+            }
+        };
+        match opened {
             Ok(channel) => self.flight = Some(Flight::new(channel, self.run)),
             Err(failure) => self.fail(failure),
         }
-        !self.now.has_changed().unwrap_or(false)
+        true
     }
 
     fn fail(&mut self, failure: Failure) {
@@ -226,6 +251,7 @@ impl Publisher {
             condition.down(failure.why());
         }
         self.trouble = Some((failure, Instant::now() + self.retry.pause()));
+        self.look = true;
     }
 
     /// Hands what waits to the channel, as far as the window allows.
@@ -236,10 +262,12 @@ impl Publisher {
         let Some(mut flight) = self.flight.take() else {
             return;
         };
-        for index in 0..self.entries.len() {
+        let begin = self.unsent.saturating_sub(self.first) as usize;
+        for index in begin..self.entries.len() {
             if flight.len() >= self.brokers.settings.window {
                 break;
             }
+            self.unsent = self.first + index as u64 + 1;
             let Some(entry) = self.entries[index].as_mut().filter(|one| one.is_waiting()) else {
                 continue;
             };
@@ -284,67 +312,91 @@ impl Publisher {
                 self.take(held);
                 return true;
             }
-            changed = self.now.changed() => return changed.is_ok(),
-            () = nudged.notified() => return true,
-            () = until(due) => return true,
+            changed = self.now.changed() => {
+                self.look = true;
+                return changed.is_ok();
+            }
+            () = nudged.notified() => {
+                self.look = true;
+                return true;
+            }
+            () = until(due) => {
+                self.look = true;
+                return true;
+            }
             landed = landed => landed,
         };
-        let mut runs = Runs::default();
-        for (number, fate) in landed {
-            self.landed(number, fate, &mut runs);
-        }
-        self.forget();
+        self.land(landed);
         true
     }
 
     /// When something has to be given up, or to be tried again.
     fn due(&self) -> Option<Instant> {
         let patience = self.brokers.settings.command_time;
-        let entries = self.entries.iter().flatten();
-        let entries = entries.map(|entry| entry.due(patience));
+        let mut entries = self.entries.iter().flatten();
+        let first = match self.urgent {
+            // They came in the order in which they grow too old.
+            0 => entries.next().map(|entry| entry.due(patience)),
+            _ => entries.map(|entry| entry.due(patience)).min(),
+        };
         let retry = self.trouble.as_ref().map(|(_, until)| *until);
         let retry = retry.filter(|_| self.flight.is_none() && !self.entries.is_empty());
-        entries.chain(retry).min()
+        first.into_iter().chain(retry).min()
     }
 
-    /// A message has landed.
-    fn landed(&mut self, number: u64, fate: Fate, runs: &mut Runs) {
-        if let Fate::Lost(failure) = fate {
-            // The others of this channel are lost as well.
-            if self.flight.is_some() {
-                self.fail(failure);
+    /// Messages have landed.
+    fn land(&mut self, landed: Vec<(u64, Fate)>) {
+        let mut runs = Runs::default();
+        let (mut lost, mut went_well, mut note) = (None, false, None);
+        for (number, fate) in landed {
+            let outcome = match fate {
+                Fate::Confirmed => Outcome::Delivered,
+                Fate::Returned => {
+                    note = Some("no queue takes messages of this routing key");
+                    Outcome::Dropped(Reason::Unroutable, 0)
+                }
+                Fate::Rejected => {
+                    note = Some("the broker rejected a message");
+                    Outcome::Dropped(Reason::Rejected, 0)
+                }
+                Fate::Lost(failure) => {
+                    lost = Some(failure);
+                    continue;
+                }
+            };
+            went_well = true;
+            // What was given up meanwhile is settled otherwise.
+            let index = number.checked_sub(self.first).map(|index| index as usize);
+            if let Some(place) = index.and_then(|index| self.entries.get_mut(index)) {
+                self.urgent -= settle(place, outcome, &mut runs);
             }
-            return;
         }
-        self.link.did_well();
-        self.retry.reset();
-        self.trouble = None;
-        let outcome = match fate {
-            Fate::Returned => Outcome::Dropped(Reason::Unroutable, 0),
-            Fate::Rejected => Outcome::Dropped(Reason::Rejected, 0),
-            Fate::Confirmed | Fate::Lost(_) => Outcome::Delivered,
-        };
+        drop(runs);
+        self.forget();
+        if went_well {
+            self.link.did_well();
+            self.retry.reset();
+            self.trouble = None;
+        }
         if let Some(condition) = &self.condition {
-            condition.up();
-            match fate {
-                Fate::Returned => condition.note("no queue takes messages of this routing key"),
-                Fate::Rejected => condition.note("the broker rejected a message"),
-                Fate::Confirmed | Fate::Lost(_) => {}
+            note.inspect(|note| condition.note(note));
+            if went_well {
+                condition.up();
             }
         }
-        // What was given up meanwhile is settled otherwise.
-        let index = number.checked_sub(self.first).map(|index| index as usize);
-        if let Some(place) = index.and_then(|index| self.entries.get_mut(index)) {
-            settle(place, outcome, runs);
+        // With one, the others of its channel are lost as well.
+        if let Some(failure) = lost {
+            self.fail(failure);
         }
     }
 }
 
-/// Settles what is there, if something is.
-fn settle(place: &mut Option<Entry>, outcome: Outcome, runs: &mut Runs) {
-    if let Some(entry) = place.take() {
-        runs.settle(entry.held, outcome);
-    }
+/// Settles what is there, if something is; says how many urgent ones that were.
+fn settle(place: &mut Option<Entry>, outcome: Outcome, runs: &mut Runs) -> usize {
+    let Some(entry) = place.take() else { return 0 };
+    let urgent = usize::from(entry.held.is_urgent());
+    runs.settle(entry.held, outcome);
+    urgent
 }
 
 impl Entry {
