@@ -291,41 +291,6 @@ fn too_many_or_too_large_drop_the_oldest_or_the_newest() {
 }
 
 #[test]
-fn what_waits_for_long_lets_go_of_the_raisers_memory() {
-    let mut stage = Stage::new(1, QueueLimits::default());
-    let block = Bytes::from(vec![9; 64]);
-    for millis in [0, 0, 60] {
-        let cx = stage.at(millis);
-        let parcel = Parcel {
-            payload: block.slice(..10),
-            ticket: Ticket::open(&stage.totals, &stage.page, 0),
-            manner: Manner::default(),
-            origin: Origin::HERE,
-        };
-        stage.feed.deliver(parcel, &cx);
-        stage.feed.flush(&cx);
-    }
-    assert_eq!(stage.has(), [9]);
-    // The first went on to the worker; the other two leave after 100 ms each.
-    for (millis, is_shared) in [(99, true), (100, true), (159, true), (160, false)] {
-        let cx = stage.at(millis);
-        assert_eq!(
-            stage.feed.deadline().is_some_and(|at| at <= cx.now),
-            millis % 100 == 0 || millis == 160,
-            "{millis}"
-        );
-        stage.feed.tick(&cx);
-        if millis == 160 {
-            stage.tell(Word::Settle(1, DELIVERED));
-            stage.settle(1);
-            // What the worker has next is a copy already.
-            assert_eq!(stage.has(), [9]);
-        }
-        assert_eq!(!block.is_unique(), is_shared, "{millis}");
-    }
-}
-
-#[test]
 fn what_waits_too_long_is_dropped_on_time() {
     let limits = QueueLimits {
         age: Duration::from_millis(100),
