@@ -4,10 +4,10 @@
 #![allow(missing_docs, reason = "a bench")]
 
 #[path = "../src/lane.rs"]
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code, unreachable_pub, reason = "a bench uses a part of it")]
 mod lane;
 #[path = "../src/sync.rs"]
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "a bench uses a part of it")]
 mod sync;
 
 use std::hint::black_box;

@@ -8,10 +8,15 @@
 )]
 
 #[path = "../src/snapshot.rs"]
-#[allow(dead_code, unused_imports, unreachable_pub)]
+#[allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "a bench uses a part of it"
+)]
 mod snapshot;
 #[path = "../src/sync.rs"]
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "a bench uses a part of it")]
 mod sync;
 
 use std::hint::black_box;

@@ -73,3 +73,54 @@ impl Arena {
         self.block = BytesMut::with_capacity(ARENA_BLOCK_BYTES);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn write(arena: &mut Arena, length: usize) -> Bytes {
+        arena.write(|block| block.resize(length, 7))
+    }
+
+    /// Payloads that fill a block each.
+    const LARGE: usize = ARENA_BLOCK_BYTES - 1;
+
+    #[test]
+    fn blocks_are_used_again_in_turn() {
+        let mut arena = Arena::default();
+        let mut held = VecDeque::new();
+        let mut places = std::collections::BTreeSet::new();
+        for _ in 0..20 * BLOCKS {
+            let payload = write(&mut arena, LARGE);
+            places.insert(payload.as_ptr() as usize);
+            held.push_back(payload);
+            if held.len() > 4 {
+                held.pop_front();
+            }
+        }
+        assert!(places.len() <= 6, "{} blocks for 5 payloads", places.len());
+    }
+
+    #[test]
+    fn blocks_beyond_those_kept_go_with_their_payloads() {
+        let mut arena = Arena::default();
+        let held: Vec<Bytes> = (0..3 * BLOCKS).map(|_| write(&mut arena, LARGE)).collect();
+        assert_eq!(arena.resting.len(), BLOCKS);
+        drop(held);
+        write(&mut arena, LARGE);
+        assert!(arena.resting.len() <= BLOCKS);
+    }
+
+    #[test]
+    fn large_payloads_do_not_grow_a_block_each_time() {
+        let mut arena = Arena::default();
+        let length = 5 * ROOM;
+        write(&mut arena, length);
+        for _ in 0..100 {
+            arena.write(|block| {
+                assert!(block.capacity() >= length, "it would grow");
+                block.resize(length, 7);
+            });
+        }
+    }
+}

@@ -85,6 +85,12 @@ mod snapshot;
 #[path = "../fuzz/bodies/mod.rs"]
 pub mod fuzzed;
 
+/// What `benches/instructions` counts.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+#[path = "../benches/instructions/hot.rs"]
+pub mod hot;
+
 /// For `loom-tests` only; not covered by any promise.
 #[cfg(all(loom, feature = "loom"))]
 #[doc(hidden)]
@@ -97,12 +103,12 @@ pub mod internals {
 }
 
 pub use destination::WhenFull;
-pub use engine::{Config, Engine, Event, Handle, Raised};
+pub use engine::{Config, Consumer, Engine, Event, Handle, Raised};
 pub use event::{EventName, Params, Value};
 pub use origin::{NodeName, NodeNameError};
 pub use registry::{Expire, MemberState, State, Subscription};
 pub use stats::{Drops, Reason, Stats};
-pub use transport::{Occurrence, RotateError};
+pub use transport::{Consume, Occurrence, RotateError};
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]

@@ -93,14 +93,15 @@ pub const FAREWELL_TIME: Duration = Duration::from_secs(1);
 pub const REPLY_BYTES: usize = 64 * 1024;
 /// Most members of a `virtual:` group.
 pub const GROUP_MEMBERS: usize = 16;
-/// Handlers that lead to an event, one within the other (OpenSIPS: 100 nested events).
-pub const HANDLER_DEPTH: u8 = 100;
+/// Deepest nesting of raises: of an event raised by the handler of an event, and so on (OpenSIPS
+/// `MAX_REC_LEV`).
+pub const NESTED_RAISES: u8 = 100;
 /// Longest name of a node, in bytes.
 pub const NODE_NAME_BYTES: usize = 64;
 /// Most nodes that one event may pass.
 pub const PATH_NODES: usize = 16;
-/// Most different ways by which the events of one engine may come.
-pub const PATHS: usize = if SMALL { 64 } else { 4096 };
+/// Most different ways by which events may come to one process.
+pub const PATHS: usize = 4096;
 /// Deepest nesting of a JSON text taken from outside.
 pub const JSON_DEPTH: usize = 16;
 

@@ -5,44 +5,73 @@
 //! that finds its own name there does not raise the event again. A handler that raises the event
 //! it handles would go on for ever too: each raise knows how many handlers deep it is.
 
+#![allow(dead_code, reason = "for transports that are features")]
+
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use crate::limits::{HANDLER_DEPTH, NODE_NAME_BYTES, PATH_NODES, PATHS};
-use crate::sync::Mutex;
+use crate::limits::{NESTED_RAISES, NODE_NAME_BYTES, PATH_NODES, PATHS};
+use crate::sync::per_thread;
 
 /// The header of a published message that names the nodes an event passed, oldest first, with
 /// commas between them.
-#[allow(dead_code, reason = "for transports that are features")]
 pub(crate) const HEADER: &str = "bellwire-path";
 
 /// Where one event came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// Its place among the [`Origins`]; 0 is this node alone.
+    /// The nodes it passed before this one, by their place in the list of paths; 0 is none.
     path: u16,
     /// How many handlers led to it, one within the other.
     depth: u8,
 }
 
-const _: () = assert!(HANDLER_DEPTH < u8::MAX && PATHS <= u16::MAX as usize);
+const _: () = assert!(NESTED_RAISES < u8::MAX && PATHS <= u16::MAX as usize);
 
 impl Origin {
-    /// That of what a handler of this event raises.
-    pub(crate) fn deeper(self) -> Self {
-        Self {
-            depth: self.depth.saturating_add(1),
-            ..self
-        }
-    }
+    /// Raised on this node, by no handler.
+    pub(crate) const HERE: Self = Self { path: 0, depth: 0 };
 
     /// Whether too many handlers led to it.
     #[inline]
     pub(crate) fn is_too_deep(self) -> bool {
-        self.depth > HANDLER_DEPTH
+        self.depth > NESTED_RAISES
     }
+}
+
+per_thread! {
+    /// Where an event comes from that this thread raises now.
+    static CURRENT: Cell<Origin> = const { Cell::new(Origin::HERE) };
+}
+
+/// Where an event comes from that this thread raises now.
+#[inline]
+pub(crate) fn current() -> Origin {
+    // A thread that ends handles nothing.
+    CURRENT.try_with(Cell::get).unwrap_or(Origin::HERE)
+}
+
+/// Has all that this thread raises within `act` come from there.
+pub(crate) fn within<R>(origin: Origin, act: impl FnOnce() -> R) -> R {
+    struct Restore(Origin);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.with(|now| now.set(self.0));
+        }
+    }
+    let _restore = Restore(CURRENT.with(|now| now.replace(origin)));
+    act()
+}
+
+/// Runs the handler of an event that came from there: what it raises is one deeper. OpenSIPS
+/// counts the nested raises of one process, which does not see its event routes, as they run from
+/// a queue; this depth travels with the event.
+pub(crate) fn handling<R>(origin: Origin, run: impl FnOnce() -> R) -> R {
+    let depth = origin.depth.saturating_add(1);
+    within(Origin { depth, ..origin }, run)
 }
 
 /// What a node is called, among those that share brokers: 1 to [`NODE_NAME_BYTES`] bytes of
@@ -97,7 +126,6 @@ pub struct NodeNameError(String);
 
 /// Why an event that came from a broker is not raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(dead_code, reason = "for transports that are features")]
 pub(crate) enum Loop {
     /// It was here before.
     #[error("it was here before")]
@@ -110,75 +138,78 @@ pub(crate) enum Loop {
     Paths,
 }
 
-/// All ways by which events came, each kept once, as the header that is published says them.
-#[derive(Debug)]
-pub(crate) struct Origins {
-    own: NodeName,
-    known: Mutex<Known>,
-}
-
-#[derive(Debug)]
-struct Known {
-    paths: Vec<Arc<str>>,
+/// All paths by which events came to this process, each kept once.
+#[derive(Debug, Default)]
+struct Paths {
+    texts: Vec<Arc<str>>,
     places: HashMap<Arc<str>, u16>,
 }
 
-#[allow(dead_code, reason = "for transports that are features")]
+impl Paths {
+    fn lock() -> MutexGuard<'static, Self> {
+        static KNOWN: LazyLock<Mutex<Paths>> = LazyLock::new(Mutex::default);
+        KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The place of a path, counted from 1; `None` if there are too many.
+    fn place(&mut self, path: &str) -> Option<u16> {
+        if let Some(&place) = self.places.get(path) {
+            return Some(place);
+        }
+        if self.texts.len() >= PATHS {
+            return None;
+        }
+        let path: Arc<str> = path.into();
+        self.texts.push(Arc::clone(&path));
+        let place = u16::try_from(self.texts.len()).ok()?;
+        self.places.insert(path, place);
+        Some(place)
+    }
+
+    fn text(&self, place: u16) -> Option<&str> {
+        let index = usize::from(place).checked_sub(1)?;
+        self.texts.get(index).map(|text| &**text)
+    }
+}
+
+/// What one node makes of the paths of events.
+#[derive(Debug)]
+pub(crate) struct Origins {
+    own: NodeName,
+}
+
 impl Origins {
     pub(crate) fn new(own: NodeName) -> Self {
-        let known = Known {
-            paths: vec![Arc::clone(&own.0)],
-            places: HashMap::from([(Arc::clone(&own.0), 0)]),
-        };
-        Self {
-            own,
-            known: Mutex::new(known),
-        }
+        Self { own }
     }
 
     /// The header to publish an event with.
     pub(crate) fn header(&self, origin: Origin) -> Arc<str> {
-        let known = self.known.lock().expect("no panic under this lock");
-        Arc::clone(&known.paths[usize::from(origin.path)])
+        match Paths::lock().text(origin.path) {
+            Some(path) => format!("{path},{}", self.own.as_str()).into(),
+            None => Arc::clone(&self.own.0),
+        }
     }
 
     /// The origin of an event that came with that header, or with none.
     pub(crate) fn enter(&self, header: Option<&[u8]>) -> Result<Origin, Loop> {
         let Some(header) = header.filter(|header| !header.is_empty()) else {
-            return Ok(Origin::default());
+            return Ok(Origin::HERE);
         };
         let header = std::str::from_utf8(header).map_err(|_| Loop::Path)?;
-        let nodes = header.split(',');
-        if nodes.clone().any(|node| node == self.own.as_str()) {
+        let nodes = || header.split(',');
+        if nodes().any(|node| node == self.own.as_str()) {
             return Err(Loop::Closed);
         }
-        if nodes.clone().count() >= PATH_NODES || nodes.clone().any(|n| NodeName::new(n).is_err()) {
+        if nodes().count() >= PATH_NODES || nodes().any(|node| NodeName::new(node).is_err()) {
             return Err(Loop::Path);
         }
-        let path = format!("{header},{}", self.own.as_str());
-        let mut known = self.known.lock().expect("no panic under this lock");
-        let path = match known.places.get(path.as_str()) {
-            Some(&place) => place,
-            None => known.keep(path.into()).ok_or(Loop::Paths)?,
-        };
+        let path = Paths::lock().place(header).ok_or(Loop::Paths)?;
         Ok(Origin { path, depth: 0 })
     }
 }
 
-#[allow(dead_code, reason = "for transports that are features")]
-impl Known {
-    fn keep(&mut self, path: Arc<str>) -> Option<u16> {
-        let place = u16::try_from(self.paths.len()).ok()?;
-        if usize::from(place) >= PATHS {
-            return None;
-        }
-        self.paths.push(Arc::clone(&path));
-        self.places.insert(path, place);
-        Some(place)
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -218,19 +249,38 @@ mod tests {
             a.enter(Some(format!("{longest},b").as_bytes())),
             Err(Loop::Path)
         );
-        assert_eq!(a.enter(Some(b"")), Ok(Origin::default()));
+        assert_eq!(a.enter(Some(b"")), Ok(Origin::HERE));
     }
 
     #[test]
     fn a_path_is_kept_once_and_there_are_not_too_many() {
-        let a = origins("a");
-        let first = a.enter(Some(b"n1")).unwrap();
-        for n in 2..PATHS {
-            a.enter(Some(format!("n{n}").as_bytes())).unwrap();
+        let mut paths = Paths::default();
+        for n in 1..=PATHS as u16 {
+            assert_eq!(paths.place(&format!("n{n}")), Some(n));
         }
-        assert_eq!(a.enter(Some(b"one-more")), Err(Loop::Paths));
-        assert_eq!(a.enter(Some(b"n1")), Ok(first));
-        assert_eq!(&*a.header(first), "n1,a");
+        assert_eq!(paths.place("one more"), None);
+        assert_eq!(paths.place("n7"), Some(7));
+        assert_eq!((paths.text(7), paths.text(0)), (Some("n7"), None));
+    }
+
+    #[test]
+    fn what_a_handler_raises_is_one_deeper_and_comes_by_the_same_path() {
+        let path = Origin { path: 5, depth: 0 };
+        assert_eq!(current(), Origin::HERE);
+        let inner = within(path, || {
+            let deep = Origin { depth: 6, ..path };
+            let fails = || handling(deep, || panic!("{}", current().depth));
+            let panicked = std::panic::catch_unwind(fails);
+            assert_eq!(panicked.unwrap_err().downcast_ref::<String>().unwrap(), "7");
+            (current(), handling(current(), current))
+        });
+        assert_eq!(inner, (path, Origin { path: 5, depth: 1 }));
+        assert_eq!(current(), Origin::HERE);
+        let deepest = Origin {
+            path: 0,
+            depth: u8::MAX,
+        };
+        assert_eq!(handling(deepest, current), deepest);
     }
 
     #[test]

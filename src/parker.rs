@@ -118,3 +118,59 @@ impl<W> Drop for Nap<'_, W> {
         self.0.state.fetch_and(!ASLEEP, Relaxed);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Counts how often it rang.
+    #[derive(Default)]
+    struct Bell(Cell<u32>);
+
+    impl Wake for &Bell {
+        fn wake(&self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+
+    #[test]
+    fn only_a_sleeper_is_woken_and_once() {
+        let bell = Bell::default();
+        let parker = Parker::new(&bell);
+        parker.notify();
+        assert_eq!(bell.0.get(), 0);
+        let nap = parker.prepare();
+        for _ in 0..3 {
+            assert_eq!(parker.notify(), Notified::Open);
+        }
+        drop(nap);
+        assert_eq!(bell.0.get(), 1);
+        drop(parker.prepare());
+        parker.notify();
+        assert_eq!(bell.0.get(), 1, "it woke by itself");
+    }
+
+    #[test]
+    fn who_is_refused_is_told_so_and_who_comes_too_late_another_thing() {
+        let bell = Bell::default();
+        let parker = Parker::new(&bell);
+        assert!(!parker.is_refusing() && !parker.is_closed());
+        let nap = parker.prepare();
+        parker.refuse();
+        assert_eq!(bell.0.get(), 1);
+        assert!(parker.is_refusing() && !parker.is_closed());
+        // What was pushed before is still looked at.
+        assert_eq!(parker.notify(), Notified::Open);
+        drop(nap);
+        assert!(parker.is_refusing(), "a nap takes nothing back");
+        parker.close();
+        assert!(parker.is_refusing() && parker.is_closed());
+        assert_eq!(parker.notify(), Notified::Closed);
+        let unasked = Parker::new(&bell);
+        unasked.close();
+        assert!(unasked.is_refusing());
+        assert_eq!(bell.0.get(), 1);
+    }
+}

@@ -46,3 +46,22 @@ impl<T> Retired<T> {
         !self.0.is_empty()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_still_read_is_not_freed_and_the_sweep_says_so() {
+        let (snapshot, mut retired) = (Snapshot::new(0), Retired::default());
+        assert!(!retired.sweep());
+        let (old, weak) = (snapshot.load(), Arc::downgrade(&snapshot.load()));
+        snapshot.publish(1, &mut retired);
+        snapshot.publish(2, &mut retired);
+        assert!(retired.sweep(), "one is still read");
+        assert_eq!((retired.0.len(), *old), (1, 0));
+        drop(old);
+        assert!(weak.strong_count() == 1 && !retired.sweep());
+        assert_eq!((weak.strong_count(), *snapshot.load()), (0, 2));
+    }
+}

@@ -43,10 +43,11 @@ pub enum Reason {
     Unreachable,
     /// The destination policy forbids the address or file.
     Policy,
-    /// Too many handlers, each raising an event that the next one handles, led to it.
-    Nested,
     /// The subscription ended, or the event grew too old, before it could be sent.
     Expired,
+    /// Raised by the handler of an event, that by the handler of another, and so on, more than
+    /// [`NESTED_RAISES`](crate::limits::NESTED_RAISES) deep.
+    Nested,
     /// The engine was shutting down.
     Shutdown,
     /// Anything else; the last errno is kept beside the count.
@@ -67,8 +68,8 @@ impl Reason {
         Self::Unroutable,
         Self::Unreachable,
         Self::Policy,
-        Self::Nested,
         Self::Expired,
+        Self::Nested,
         Self::Shutdown,
         Self::Other,
     ];
@@ -87,8 +88,8 @@ impl Reason {
             Self::Unroutable => "unroutable",
             Self::Unreachable => "unreachable",
             Self::Policy => "policy",
-            Self::Nested => "nested",
             Self::Expired => "expired",
+            Self::Nested => "nested",
             Self::Shutdown => "shutdown",
             Self::Other => "other",
         }

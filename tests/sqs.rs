@@ -98,16 +98,17 @@ fn messages_are_the_json_text_in_batches_of_ten() {
     event.raise(|p| {
         p.uint("n", 0).str("text", "\u{1}é漢😀\u{fffe}<&>");
     });
-    raise_all(&event, 1..500);
-    assert_eq!(settled(&engine).delivered, 500);
-    let messages = moto.receive(&url, 500);
+    raise_all(&event, 1..120);
+    assert_eq!(settled(&engine).delivered, 120);
+    let messages = moto.receive(&url, 120);
     let arrived: BTreeSet<u64> = numbers(&messages).into_iter().collect();
-    assert_eq!((messages.len(), arrived), (500, (0..500).collect()));
+    assert_eq!((messages.len(), arrived), (120, (0..120).collect()));
     let first = messages
         .iter()
         .find(|message| number(body(message).as_bytes()) == 0)
         .unwrap();
-    let text = r#"{"jsonrpc":"2.0","method":"E_X","params":{"n":0,"text":"\u0001é漢😀\ufffe<&>"}}"#;
+    let params = r#"{"n":0,"text":"\u0001é漢😀\ufffe<&>"}"#;
+    let text = format!(r#"{{"jsonrpc":"2.0","method":"E_X","params":{params}}}"#);
     assert_eq!(body(first), text);
     assert_eq!(
         first["MessageAttributes"]["bellwire-path"]["StringValue"],
@@ -122,7 +123,7 @@ fn messages_are_the_json_text_in_batches_of_ten() {
         sizes.iter().all(|size| (1..=10).contains(size)),
         "{sizes:?}"
     );
-    assert!(sizes.len() < 150, "{} requests", sizes.len());
+    assert!(sizes.len() < 60, "{} requests", sizes.len());
 }
 
 #[test]
@@ -148,6 +149,11 @@ fn a_request_is_not_larger_than_servers_take() {
     }
 }
 
+/// What is said of an entry that failed.
+fn failed(id: &Json, sender_fault: bool, code: &str) -> Json {
+    json!({"Id": id, "SenderFault": sender_fault, "Code": code, "Message": "no"})
+}
+
 /// HTTP says 200; each entry has a word of its own.
 #[test]
 fn entries_fail_alone() {
@@ -165,8 +171,8 @@ fn entries_fail_alone() {
             let n = number(entry["MessageBody"].as_str().unwrap().as_bytes());
             let id = &entry["Id"];
             match n % 4 {
-                0 => bad.push(json!({"Id": id, "SenderFault": true, "Code": "InvalidMessageContents", "Message": "no"})),
-                1 if first => bad.push(json!({"Id": id, "SenderFault": false, "Code": "InternalError"})),
+                0 => bad.push(failed(id, true, "InvalidMessageContents")),
+                1 if first => bad.push(failed(id, false, "InternalError")),
                 // Not a word of it.
                 2 if first => {}
                 _ => good.push(json!({"Id": id, "MessageId": "m", "MD5OfMessageBody": "x"})),

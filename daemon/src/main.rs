@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `args` | the command line |
 //! | `serve` | `bellwire serve`: the engine and everything around it |
+//! | `script` | its event routes in Lua |
 //! | `settings` | its configuration file |
 //! | `http` | its management over HTTP |
 //! | `rundir` | where its sockets are |
@@ -24,6 +25,11 @@ mod fuzzed;
 mod http;
 mod listen;
 mod rundir;
+#[cfg(feature = "lua")]
+mod script;
+#[cfg(not(feature = "lua"))]
+#[path = "no_script.rs"]
+mod script;
 mod serve;
 mod settings;
 mod table;

@@ -287,6 +287,8 @@ fn configurations() -> Vec<(String, Option<usize>)> {
 #[test]
 fn bad_configurations_are_refused_each_with_their_line() {
     let home = Home::new();
+    // The example names one.
+    std::fs::write(home.path("routes.lua"), "").unwrap();
     let file = home.configure(&whole_configuration());
     home.succeed(&["config", "--config", file.to_str().unwrap()]);
     let configurations = configurations();

@@ -8,68 +8,115 @@ use super::input::Input;
 use crate::arena::Arena;
 use crate::lane::{Consumer, Lanes, Producer};
 
-/// Lanes that come, fill and end, in any order: each keeps its own order, and nothing is lost.
+/// The raising threads, and what each has pushed that was not taken yet.
+struct Raisers {
+    all: Lanes<(usize, u32)>,
+    producers: Vec<Option<Producer<(usize, u32)>>>,
+    expected: Vec<VecDeque<u32>>,
+}
+
+impl Raisers {
+    /// An item was taken: it is the oldest of its raiser.
+    fn taken(&mut self, (raiser, item): (usize, u32)) {
+        assert_eq!(self.expected[raiser].pop_front(), Some(item));
+    }
+
+    /// How many items wait.
+    fn waiting(&self) -> usize {
+        self.expected.iter().map(VecDeque::len).sum()
+    }
+
+    fn push(&mut self, raiser: usize, item: u32, capacity: usize) {
+        let Some(Some(producer)) = self.producers.get(raiser) else {
+            return;
+        };
+        let has_room = producer.has_room();
+        let pushed = producer.push((raiser, item));
+        assert_eq!(
+            pushed,
+            if has_room {
+                Ok(())
+            } else {
+                Err((raiser, item))
+            }
+        );
+        let own = self.expected[raiser].len();
+        if has_room {
+            assert!(own < capacity, "more than the lane holds");
+            self.expected[raiser].push_back(item);
+            return;
+        }
+        // What ended raisers left may lie there, too.
+        let ended = self.producers.iter().zip(&self.expected);
+        let left: usize = ended
+            .filter(|(producer, _)| producer.is_none())
+            .map(|(_, items)| items.len())
+            .sum();
+        assert!(own + left >= capacity, "a lane with room is full");
+    }
+
+    fn drain(&mut self, consumer: &mut Consumer<(usize, u32)>, limit: usize) -> usize {
+        let mut items = Vec::new();
+        let taken = consumer.drain(&self.all, limit, |item| items.push(item));
+        assert!(taken == items.len() && taken <= limit);
+        let mut living = None;
+        for (raiser, item) in items {
+            if self.producers[raiser].is_some() {
+                assert_eq!(*living.get_or_insert(raiser), raiser, "one lane at a time");
+            }
+            self.taken((raiser, item));
+        }
+        taken
+    }
+}
+
+/// Lanes that come, fill and end, in any order: each raiser keeps its own order, also in a lane that
+/// it took over, and nothing is lost.
 pub(super) fn lanes(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let capacity = 1 + input.below(4);
-    let all = Lanes::new(capacity);
+    let mut raisers = Raisers {
+        all: Lanes::new(capacity),
+        producers: Vec::new(),
+        expected: Vec::new(),
+    };
     let mut consumer = Consumer::default();
-    let mut producers: Vec<Option<Producer<(usize, u32)>>> = Vec::new();
-    let mut expected: Vec<VecDeque<u32>> = Vec::new();
     let mut next = 0;
     while !input.is_empty() {
-        let lane = input.below(expected.len().max(1));
-        match (input.below(5), producers.get(lane)) {
-            (0, _) if producers.len() < 8 => {
-                producers.push(Some(all.register()));
-                expected.push(VecDeque::new());
+        let raiser = input.below(raisers.expected.len().max(1));
+        match (input.below(5), raisers.producers.get(raiser)) {
+            (0, _) if raisers.producers.len() < 8 => {
+                raisers.producers.push(Some(raisers.all.register()));
+                raisers.expected.push(VecDeque::new());
             }
-            (1 | 2, Some(Some(producer))) => {
-                let has_room = expected[lane].len() < capacity;
-                assert_eq!(producer.has_room(), has_room);
-                let pushed = producer.push((lane, next));
-                assert_eq!(pushed, if has_room { Ok(()) } else { Err((lane, next)) });
-                if has_room {
-                    expected[lane].push_back(next);
-                }
+            (1 | 2, Some(Some(_))) => {
+                raisers.push(raiser, next, capacity);
                 next += 1;
             }
-            (3, Some(Some(_))) if input.below(4) == 0 => producers[lane] = None,
-            (3, Some(Some(producer))) => {
-                let reclaimed = producer.reclaim().map(|(_, item)| item);
-                assert_eq!(reclaimed, expected[lane].pop_front());
-            }
+            (3, Some(Some(_))) if input.below(4) == 0 => raisers.producers[raiser] = None,
+            (3, Some(Some(producer))) => match producer.reclaim() {
+                Some(item) => raisers.taken(item),
+                None => assert!(raisers.expected[raiser].is_empty()),
+            },
             (_, _) => {
                 let limit = 1 + input.below(3);
-                drain(&mut consumer, &all, limit, &mut expected);
+                raisers.drain(&mut consumer, limit);
             }
         }
-        let waiting: usize = expected.iter().map(VecDeque::len).sum();
-        assert_eq!(all.waiting(), waiting);
-        assert!(waiting == 0 || !consumer.is_idle(&all), "something waits");
+        let waiting = raisers.waiting();
+        assert_eq!(raisers.all.waiting(), waiting);
+        assert!(
+            waiting == 0 || !consumer.is_idle(&raisers.all),
+            "something waits"
+        );
     }
-    producers.clear();
-    while drain(&mut consumer, &all, 2, &mut expected) > 0 {}
-    assert!(
-        expected.iter().all(VecDeque::is_empty),
-        "{expected:?} is lost"
-    );
-    assert!(consumer.is_idle(&all));
-}
-
-fn drain(
-    consumer: &mut Consumer<(usize, u32)>,
-    all: &Lanes<(usize, u32)>,
-    limit: usize,
-    expected: &mut [VecDeque<u32>],
-) -> usize {
-    let mut from = None;
-    let taken = consumer.drain(all, limit, |(lane, item)| {
-        assert_eq!(*from.get_or_insert(lane), lane, "one lane at a time");
-        assert_eq!(expected[lane].pop_front(), Some(item));
-    });
-    assert!(taken <= limit);
-    taken
+    raisers.producers.clear();
+    while consumer.drain(&raisers.all, 2, |(raiser, item)| {
+        assert_eq!(raisers.expected[raiser].pop_front(), Some(item));
+    }) > 0
+    {}
+    assert_eq!(raisers.waiting(), 0, "{:?}", raisers.expected);
+    assert!(consumer.is_idle(&raisers.all));
 }
 
 /// Payloads of any size, held for any time: none changes while it is held.

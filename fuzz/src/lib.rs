@@ -23,6 +23,8 @@ mod http;
 mod listen;
 #[path = "../../daemon/src/rundir.rs"]
 mod rundir;
+#[path = "../../daemon/src/no_script.rs"]
+mod script;
 #[path = "../../daemon/src/serve/mod.rs"]
 mod serve;
 #[path = "../../daemon/src/settings/mod.rs"]

@@ -99,6 +99,21 @@ fn a_lane_taken_over_is_kept_and_goes_on() {
 }
 
 #[test]
+fn an_heir_that_ended_too_leaves_nothing_behind() {
+    model(|| {
+        let lanes = Arc::new(Lanes::new(1));
+        drop(lanes.register());
+        let theirs = Arc::clone(&lanes);
+        let heir = spawn(move || theirs.register().push(1).expect("any lane has room"));
+        let (mut consumer, mut items) = (Consumer::default(), Vec::new());
+        drain(&mut consumer, &lanes, &mut items);
+        heir.join().expect("the heir ends well");
+        drain(&mut consumer, &lanes, &mut items);
+        assert_eq!(items, [1]);
+    });
+}
+
+#[test]
 fn an_item_brings_what_its_producer_knew() {
     model(|| {
         let lanes = Arc::new(Lanes::new(1));

@@ -92,3 +92,23 @@ fn what_comes_too_late_for_the_last_look_is_told_so() {
         assert!(found || told);
     });
 }
+
+/// What the refusing thread knows of others' work is brought by the refusal alone: the fences of
+/// those who raised it are theirs.
+#[test]
+fn a_refusal_brings_what_was_done_before() {
+    model(|| {
+        let parker = Arc::new(Parker::new(Bell::default()));
+        let work = Arc::new(AtomicUsize::new(0));
+        let (theirs, done) = (Arc::clone(&parker), Arc::clone(&work));
+        let ender = spawn(move || {
+            done.store(1, Relaxed);
+            theirs.refuse();
+        });
+        // Without waiting: who yields to loom's other threads sees what they have done.
+        if parker.is_refusing() {
+            assert_eq!(work.load(Relaxed), 1);
+        }
+        ender.join().expect("it ends well");
+    });
+}

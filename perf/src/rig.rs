@@ -54,6 +54,11 @@ impl Rig {
         self.subscribe_sockets(NAME, [format!("unix:{}", path.display())])
     }
 
+    /// Subscribes a TCP destination to the event, a line an event.
+    pub(crate) fn subscribe_tcp(&self, address: SocketAddr) -> Result<()> {
+        self.subscribe_sockets(NAME, [format!("tcp:{address}?framing=newline")])
+    }
+
     fn subscribe_sockets(
         &self,
         event: &str,

@@ -97,6 +97,12 @@ impl Core {
         self.batch.len() - self.served
     }
 
+    /// The numbers of the open destinations.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> Vec<usize> {
+        self.fanout.outlets.numbers()
+    }
+
     /// When [`turn`](Self::turn) has something to do without being asked.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let until = self.shared.drain_until.get().copied();

@@ -72,7 +72,7 @@ impl Fanout {
                                 self.groups.deliver(
                                     group,
                                     subscription.ticket(),
-                                    (forms.raised(item), forms.origin(item)),
+                                    forms.event(item),
                                     shape,
                                     &mut senders,
                                     cx,
@@ -236,7 +236,7 @@ impl<'a> Subscriber<'a> {
                 payload: forms.shaped(item, self.record.format, form.as_ref()),
                 ticket: self.ticket(),
                 manner: self.record.manner,
-                origin: forms.origin(item),
+                origin: forms.event(item).origin,
             };
             outlet.deliver(parcel, cx);
         }

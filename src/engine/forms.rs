@@ -8,7 +8,6 @@ use bytes::{Bytes, BytesMut};
 
 use super::shared::Raise;
 use crate::destination::Format;
-use crate::origin::Origin;
 use crate::wire::request::{self, Form};
 use crate::wire::{parse, text};
 
@@ -30,14 +29,14 @@ impl<'a> Forms<'a> {
         }
     }
 
-    /// The event as it was raised.
-    pub(super) fn raised(&self, item: usize) -> &'a Bytes {
-        &self.batch[item].payload
+    /// The event itself.
+    pub(super) fn event(&self, item: usize) -> &'a Raise {
+        &self.batch[item]
     }
 
-    /// Where it came from.
-    pub(super) fn origin(&self, item: usize) -> Origin {
-        self.batch[item].origin
+    /// Its payload as it was raised.
+    pub(super) fn raised(&self, item: usize) -> &'a Bytes {
+        &self.batch[item].payload
     }
 
     /// The event in that format.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::forms;
 use super::outlets::Outlets;
+use super::shared::Raise;
 use crate::destination::{Context, Parcel, Strategy};
 use crate::limits::GROUP_MEMBERS;
 use crate::origin::Origin;
@@ -57,7 +58,7 @@ impl Groups {
         &mut self,
         group: &Arc<Group>,
         ticket: Ticket,
-        (payload, origin): (&Bytes, Origin),
+        event: &Raise,
         shape: impl Fn(&Member) -> Bytes,
         senders: &mut Senders<'_>,
         cx: &Context<'_>,
@@ -75,8 +76,8 @@ impl Groups {
         let mut pending = Pending {
             group: Arc::clone(group),
             ticket,
-            payload: payload.clone(),
-            origin,
+            payload: event.payload.clone(),
+            origin: event.origin,
             tried: 0,
             left: chosen.len(),
             delivered: false,

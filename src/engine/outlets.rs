@@ -118,6 +118,16 @@ impl Outlets {
         self.waiting
     }
 
+    /// Which are open.
+    #[cfg(test)]
+    pub(super) fn numbers(&self) -> Vec<usize> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter(|(_, slot)| slot.is_some())
+            .map(|(id, _)| id)
+            .collect()
+    }
+
     /// A subscription ended.
     pub(super) fn cancel(&mut self, destination: &Destination, page: &Arc<Page>, place: u8) {
         self.with(destination.id as usize, |slot| {

@@ -3,7 +3,7 @@
 //! No lock, no allocation in steady state, no clock, no logging; no system call but the wake of a
 //! sleeping reactor.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::arena::Arena;
 use crate::event::{EventName, Params};
 use crate::lane::Producer;
 use crate::limits::PAYLOAD_BYTES;
-use crate::origin::Origin;
+use crate::origin;
 use crate::parker::Notified;
 use crate::registry::EventCell;
 use crate::stats::{RaiseCount, Reason, Totals};
@@ -110,8 +110,6 @@ struct Raiser {
     arena: RefCell<Arena>,
     /// Taken while the first is in use. What is nested more deeply allocates.
     nested: RefCell<Arena>,
-    /// Where what this thread raises comes from: another node, or an event that it handles.
-    origin: Cell<Origin>,
     /// By event id.
     counts: RefCell<Vec<Option<Counted>>>,
 }
@@ -148,21 +146,6 @@ pub(super) fn lane_has_room(shared: &Arc<Shared>) -> bool {
     with_raiser(shared, |raiser| raiser.lane.has_room())
 }
 
-/// Has all that this thread raises within `act` come from there.
-pub(super) fn raise_from<R>(shared: &Arc<Shared>, origin: Origin, act: impl FnOnce() -> R) -> R {
-    struct Restore<'a>(&'a Cell<Origin>, Origin);
-    impl Drop for Restore<'_> {
-        fn drop(&mut self) {
-            self.0.set(self.1);
-        }
-    }
-    with_raiser(shared, |raiser| {
-        let before = raiser.origin.replace(origin);
-        let _restore = Restore(&raiser.origin, before);
-        act()
-    })
-}
-
 /// Adds a raiser, and lets go of those whose engine has closed.
 #[cold]
 #[inline(never)]
@@ -187,7 +170,6 @@ impl Raiser {
             shared: Arc::clone(shared),
             arena: RefCell::default(),
             nested: RefCell::default(),
-            origin: Cell::default(),
             counts: RefCell::default(),
         }
     }
@@ -230,13 +212,13 @@ impl Raiser {
         let mut counts = self.counts.borrow_mut();
         let count = count_of(&mut counts, cell);
         count.raised.add(1);
-        let (event, origin) = (cell.id, self.origin.get());
+        let (event, origin) = (cell.id, origin::current());
         let pushed = if payload.len() > PAYLOAD_BYTES {
             Err(Reason::TooBig)
-        } else if origin.is_too_deep() {
-            Err(Reason::Nested)
         } else if self.shared.parker.is_refusing() {
             Err(Reason::Shutdown)
+        } else if origin.is_too_deep() {
+            Err(Reason::Nested)
         } else {
             let pushed = self.lane.push(Raise {
                 event,

@@ -135,3 +135,70 @@ impl Outside for Polled {
         self.events.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Config;
+    use crate::engine::shared::{Alarm, Clock};
+    use crate::engine::still::Void;
+
+    /// Notes for how long it was asked to sleep, and answers with these errors, the last first.
+    #[derive(Default)]
+    struct Bed {
+        slept: Vec<Option<Duration>>,
+        errors: Vec<io::ErrorKind>,
+    }
+
+    impl Outside for &mut Bed {
+        fn os(&self) -> &dyn Os {
+            &Void
+        }
+
+        fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+            self.slept.push(timeout);
+            self.errors.pop().map_or(Ok(()), |kind| Err(kind.into()))
+        }
+
+        fn serve(&mut self, _: &mut Core) {}
+    }
+
+    fn shared() -> Arc<Shared> {
+        let (alarm, clock) = (Alarm::Counter(Arc::default()), Clock::told(Arc::default()));
+        let shared = Shared::new(Config::default(), alarm, clock, Arc::new(|_, _| {}));
+        Arc::new(shared)
+    }
+
+    #[test]
+    fn sockets_are_looked_at_now_and_then_however_much_there_is_to_do() {
+        let mut bed = Bed::default();
+        let mut reactor = Reactor::new(shared(), &mut bed).unwrap();
+        for _ in 0..3 * TURNS {
+            reactor.wait(Instant::now(), true).unwrap();
+        }
+        assert_eq!(bed.slept, [Some(Duration::ZERO); 3]);
+    }
+
+    #[test]
+    fn a_signal_does_not_end_it_and_a_broken_poll_closes() {
+        let shared = shared();
+        let mut bed = Bed::default();
+        bed.errors = vec![io::ErrorKind::Other, io::ErrorKind::Interrupted];
+        let reactor = Reactor::new(Arc::clone(&shared), &mut bed).unwrap();
+        reactor.run();
+        assert_eq!(bed.slept, [None; 2]);
+        assert!(shared.parker.is_closed(), "nobody raises into the void");
+    }
+
+    #[test]
+    fn a_sleep_ends_when_the_drain_does() {
+        let mut bed = Bed::default();
+        let shared = shared();
+        let now = Instant::now();
+        let until = now + Duration::from_secs(7);
+        shared.drain_until.set(until).unwrap();
+        let mut reactor = Reactor::new(shared, &mut bed).unwrap();
+        reactor.wait(now, false).unwrap();
+        assert_eq!(bed.slept, [Some(Duration::from_secs(7))]);
+    }
+}

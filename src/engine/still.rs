@@ -11,17 +11,19 @@ use super::core::Core;
 use super::shared::{Alarm, Clock, Shared};
 use super::{Config, Handle};
 use crate::os::{Datagrams, Os, Stream, To, Upkeep};
+use crate::registry::Identity;
+use crate::transport::SocketError;
 
 /// An engine whose owner turns it.
 #[derive(Debug)]
 pub(crate) struct Still {
     pub(crate) handle: Handle,
-    core: Core,
+    pub(super) core: Core,
 }
 
 /// A network that takes everything.
 #[derive(Debug)]
-struct Void;
+pub(super) struct Void;
 
 impl Os for Void {
     fn udp(&self, _: SocketAddr) -> io::Result<Box<dyn Datagrams>> {
@@ -62,6 +64,17 @@ impl Still {
             handle: Handle { shared },
             core,
         }
+    }
+
+    /// What makes a socket the same as another, and how it is listed. Nothing is looked up.
+    pub(crate) fn parse(&self, socket: &str) -> Result<(String, String), SocketError> {
+        let parsed = self.handle.shared.transports.parse(socket)?;
+        let printed = parsed.name().printed.into();
+        let identity = match parsed.into_identity() {
+            Identity::Address(address, format) => format!("{address} {format:?}"),
+            Identity::Name(name) => name.into(),
+        };
+        Ok((identity, printed))
     }
 
     /// Turns until there is nothing to do.

@@ -18,16 +18,11 @@ use mio::unix::SourceFd;
 use super::intake::Counters;
 use super::intake::IngestStats;
 use super::intake::Intake;
-#[cfg(feature = "kafka")]
-use super::kafka::Topic;
-#[cfg(feature = "rabbitmq")]
-use super::rabbitmq::Queue;
+use super::taps::Taps;
 use crate::engine::Handle;
 use crate::limits;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::Ordering::Relaxed;
-#[cfg(feature = "rabbitmq")]
-use crate::transport::SocketError;
 use crate::transport::listen::ListenOptions;
 use crate::transport::listen::Listener;
 use crate::transport::throttle::Throttle;
@@ -64,6 +59,13 @@ impl Default for IngestOptions {
 #[error("ingest: {0}")]
 pub struct IngestError(String);
 
+impl IngestError {
+    #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+    pub(super) fn new(problem: String) -> Self {
+        Self(problem)
+    }
+}
+
 /// Takes events from datagram sockets and raises them. Stops when dropped.
 ///
 /// One datagram is one event: a JSON-RPC notification as OpenSIPS 3.1 and later sends it, or the
@@ -78,10 +80,7 @@ pub struct Ingest {
     counters: Arc<Counters>,
     /// Those of this machine.
     bound: Vec<String>,
-    #[cfg(feature = "kafka")]
-    topics: Vec<Topic>,
-    #[cfg(feature = "rabbitmq")]
-    queues: Vec<Queue>,
+    taps: Taps,
     sockets: Vec<String>,
 }
 
@@ -109,27 +108,10 @@ impl Ingest {
             Intake::new(handle.clone(), declare, Arc::clone(&counters))
         };
         let (mut bound, mut sources) = (Vec::new(), Vec::new());
-        #[cfg(feature = "kafka")]
-        let mut topics = Vec::new();
-        #[cfg(feature = "rabbitmq")]
-        let mut queues = Vec::new();
+        let mut taps = Taps::default();
         for socket in sockets {
-            #[cfg(feature = "rabbitmq")]
-            if Queue::is_named(socket) {
-                let queue = Queue::start(socket, &handle, intake());
-                let refuse = |why| IngestError(SocketError::new(socket, why).to_string());
-                let queue = queue.map_err(refuse)?;
-                sources.push(queue.name().to_owned());
-                queues.push(queue);
-                continue;
-            }
-            #[cfg(feature = "kafka")]
-            if let Some(rest) = socket.strip_prefix("kafka:") {
-                let topic = Topic::start(rest, &handle, intake());
-                let topic =
-                    topic.map_err(|why| IngestError(format!("{}: {why}", shown(socket))))?;
-                sources.push(topic.name().to_owned());
-                topics.push(topic);
+            if let Some(name) = taps.open(socket, &handle, intake)? {
+                sources.push(name);
                 continue;
             }
             let listener = Listener::bind(socket, &listen);
@@ -166,10 +148,7 @@ impl Ingest {
             waker,
             counters,
             bound: names,
-            #[cfg(feature = "kafka")]
-            topics,
-            #[cfg(feature = "rabbitmq")]
-            queues,
+            taps,
             sockets: sources,
         })
     }
@@ -205,10 +184,7 @@ impl Ingest {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        #[cfg(feature = "kafka")]
-        self.topics.iter().for_each(Topic::stop);
-        #[cfg(feature = "rabbitmq")]
-        self.queues.iter().for_each(Queue::stop);
+        self.taps.stop();
         self.stopping.store(true, Relaxed);
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "cannot wake the ingest thread");
@@ -217,18 +193,9 @@ impl Ingest {
         if thread.join().is_err() {
             tracing::error!("the ingest thread panicked");
         }
-        #[cfg(feature = "kafka")]
-        self.topics.iter().for_each(Topic::join);
-        #[cfg(feature = "rabbitmq")]
-        self.queues.iter().for_each(Queue::join);
+        self.taps.join();
         self.handle.take_in_no_more(&self.bound);
     }
-}
-
-/// A source that could not be read, as far as it may be shown.
-#[cfg(feature = "kafka")]
-fn shown(source: &str) -> &str {
-    source.split_once('?').map_or(source, |(place, _)| place)
 }
 
 impl Drop for Ingest {

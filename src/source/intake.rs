@@ -203,9 +203,8 @@ impl Intake {
     ) -> Result<(), NotTaken> {
         match self.handle.origins().enter(path) {
             Ok(origin) => {
-                let handle = self.handle.clone();
                 let payload = closed(payload);
-                handle.raise_from(origin, || self.take(&payload))
+                crate::origin::within(origin, || self.take(&payload))
             }
             Err(why) => {
                 count(&self.counters.received);

@@ -10,6 +10,7 @@ mod intake;
 mod kafka;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+mod taps;
 
 pub use ingest::{Ingest, IngestError, IngestOptions};
 pub use intake::IngestStats;

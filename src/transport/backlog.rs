@@ -99,3 +99,115 @@ impl<N> Backlog<N> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::destination::Manner;
+    use crate::origin::Origin;
+    use crate::stats::{Ticket, Totals};
+
+    const WAIT: Duration = Duration::from_millis(100);
+
+    struct Stage {
+        backlog: Backlog<u32>,
+        totals: Arc<Totals>,
+        page: Arc<Page>,
+        begun: Instant,
+    }
+
+    impl Stage {
+        fn new(max: usize) -> Self {
+            Self {
+                backlog: Backlog::new(max, WAIT),
+                totals: Arc::default(),
+                page: Arc::new(Page::new()),
+                begun: Instant::now(),
+            }
+        }
+
+        fn at(&self, millis: u64) -> Instant {
+            self.begun + Duration::from_millis(millis)
+        }
+
+        fn push(&mut self, place: u8, note: u32, payload: &Bytes, millis: u64) {
+            let parcel = Parcel {
+                payload: payload.clone(),
+                ticket: Ticket::open(&self.totals, &self.page, place),
+                manner: Manner::default(),
+                origin: Origin::HERE,
+            };
+            self.backlog.push(parcel, note, self.at(millis));
+        }
+
+        fn notes(&self) -> Vec<u32> {
+            self.backlog.iter().map(|waiting| waiting.note).collect()
+        }
+
+        fn dropped(&self, reason: Reason) -> u64 {
+            assert_eq!(
+                self.totals.in_flight.get(),
+                self.backlog.len() as u64,
+                "what left was counted"
+            );
+            self.totals.dropped.read().of(reason)
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_is_dropped_and_the_rest_waits_as_copies() {
+        let mut stage = Stage::new(2);
+        let block = Bytes::from(vec![7; 10]);
+        for note in 0..3 {
+            stage.push(0, note, &block, 0);
+        }
+        assert_eq!(
+            (stage.notes(), stage.dropped(Reason::QueueFull)),
+            (vec![0, 1], 1)
+        );
+        assert!(block.is_unique(), "its block is free");
+        let oldest = stage.backlog.pop().unwrap();
+        assert_eq!(oldest.payload, block);
+        oldest.ticket.dropped(Reason::Other);
+        stage.backlog.clear(Reason::Shutdown);
+        assert_eq!(stage.dropped(Reason::Shutdown), 1);
+        assert!(stage.backlog.is_empty());
+    }
+
+    #[test]
+    fn what_waits_too_long_is_dropped_on_time() {
+        let mut stage = Stage::new(9);
+        let payload = Bytes::from_static(b"x");
+        stage.push(0, 0, &payload, 0);
+        stage.push(0, 1, &payload, 50);
+        assert_eq!(stage.backlog.deadline(), Some(stage.at(100)));
+        for (millis, dropped) in [(99, 0), (100, 1), (149, 1), (150, 2)] {
+            let now = stage.at(millis);
+            stage.backlog.drop_late(now);
+            assert_eq!(
+                stage.dropped(Reason::WouldBlockTimeout),
+                dropped,
+                "{millis}"
+            );
+        }
+        assert_eq!(stage.backlog.deadline(), None);
+    }
+
+    #[test]
+    fn what_waits_for_an_ended_subscription_goes() {
+        let mut stage = Stage::new(9);
+        let payload = Bytes::from_static(b"x");
+        for (note, place) in [1, 2, 1, 2].into_iter().enumerate() {
+            stage.push(place, note as u32, &payload, 0);
+        }
+        let page = Arc::clone(&stage.page);
+        stage.backlog.cancel(&page, 1);
+        assert_eq!(
+            (stage.notes(), stage.dropped(Reason::Expired)),
+            (vec![1, 3], 2)
+        );
+        // The same place of another page is another subscription.
+        stage.backlog.cancel(&Arc::new(Page::new()), 2);
+        assert_eq!(stage.notes(), [1, 3]);
+    }
+}

@@ -13,5 +13,11 @@ pub mod xmlrpc {}
 #[doc = include_str!("../../docs/transports/rabbitmq.md")]
 pub mod rabbitmq {}
 
+#[doc = include_str!("../../docs/transports/kafka.md")]
+pub mod kafka {}
+
+#[doc = include_str!("../../docs/transports/sqs.md")]
+pub mod sqs {}
+
 #[doc = include_str!("../../docs/transports/virtual.md")]
 pub mod groups {}

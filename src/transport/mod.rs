@@ -5,6 +5,7 @@
 //! What may block runs behind `worker`.
 
 mod backlog;
+pub(crate) mod consumer;
 mod datagram;
 mod flatstore;
 mod group;
@@ -32,6 +33,7 @@ pub(crate) mod worker;
 #[cfg(feature = "xmlrpc")]
 mod xmlrpc;
 
+pub use consumer::Consume;
 pub(crate) use flatstore::Announce;
 pub use flatstore::{Flatstore, RotateError};
 pub use policy::Policy;

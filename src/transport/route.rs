@@ -1,4 +1,5 @@
-//! `route:NAME`: in-process handlers, run on a small pool of threads, never on the raiser's.
+//! `route:NAME`: in-process handlers, run on a small pool of threads, never on the raiser's, or by
+//! a consumer on its own.
 //!
 //! All events of one route run on one worker, in order. The queue is bounded; what finds it full
 //! is dropped and counted. An event counts as delivered when its handler returned.
@@ -13,11 +14,12 @@ use bytes::Bytes;
 use crossbeam::channel::Sender;
 
 use super::Transports;
+use super::consumer::Consumed;
 use super::socket::{Parsed, Place};
-use super::worker::{Job, Pool, Reports, submit};
+use super::worker::{Job, Pool, Reports, Worker, submit};
 use crate::destination::{Context, Destination, Endpoint, Format, Outlet, Parcel};
 use crate::event::{EventName, Notification, Value};
-use crate::origin::Origin;
+use crate::origin;
 use crate::stats::{Outcome, Page, Reason, Ticket};
 use crate::wire::parse;
 
@@ -26,16 +28,14 @@ use crate::wire::parse;
 pub struct Occurrence {
     payload: Bytes,
     notification: Notification<'static>,
-    origin: Origin,
 }
 
 impl Occurrence {
-    fn new(payload: Bytes, origin: Origin) -> Option<Self> {
+    pub(super) fn new(payload: Bytes) -> Option<Self> {
         let notification = parse::jsonrpc(&payload).ok()?.into_owned();
         Some(Self {
             payload,
             notification,
-            origin,
         })
     }
 
@@ -63,11 +63,6 @@ impl Occurrence {
         &self.notification
     }
 
-    /// Where it came from.
-    pub(crate) fn origin(&self) -> Origin {
-        self.origin
-    }
-
     /// The JSON-RPC notification that other subscribers receive.
     pub fn payload(&self) -> &[u8] {
         &self.payload
@@ -76,6 +71,14 @@ impl Occurrence {
 
 /// What is called for each event.
 pub(crate) type Handler = Arc<dyn Fn(&Occurrence) + Send + Sync>;
+
+/// Who runs the events of a route.
+pub(crate) enum Runner {
+    /// One of the pool's threads calls this.
+    Handler(Handler),
+    /// A thread of its own.
+    Consumer(Worker),
+}
 
 /// The handlers by name, and the threads that run them.
 pub(crate) struct Routes {
@@ -87,9 +90,15 @@ pub(crate) struct Routes {
 
 #[derive(Default)]
 struct State {
-    routes: HashMap<EventName, Arc<Route>>,
+    routes: HashMap<EventName, Defined>,
     pool: Option<Pool>,
     stopped: bool,
+}
+
+/// What a name stands for.
+enum Defined {
+    Handler(Arc<Route>),
+    Consumer(Worker),
 }
 
 impl fmt::Debug for Routes {
@@ -111,8 +120,8 @@ impl Routes {
         }
     }
 
-    /// Gives the route a handler. The threads start with the first one.
-    pub(crate) fn define(&self, name: EventName, handler: Handler) -> Result<(), String> {
+    /// Gives the route somebody who runs it. The pool starts with its first handler.
+    pub(crate) fn define(&self, name: EventName, runner: Runner) -> Result<(), String> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.stopped {
             return Err("the engine has shut down".to_owned());
@@ -120,6 +129,13 @@ impl Routes {
         if state.routes.contains_key(&name) {
             return Err(format!("route {name} has a handler already"));
         }
+        let handler = match runner {
+            Runner::Handler(handler) => handler,
+            Runner::Consumer(worker) => {
+                state.routes.insert(name, Defined::Consumer(worker));
+                return Ok(());
+            }
+        };
         let pool = match state.pool.take() {
             Some(pool) => pool,
             None => Pool::start("bellwire-route", self.workers, &self.reports)
@@ -127,9 +143,8 @@ impl Routes {
         };
         let queue = pool.queue(self.hasher.hash_one(name.as_str()) as usize);
         state.pool = Some(pool);
-        state
-            .routes
-            .insert(name, Arc::new(Route { handler, queue }));
+        let route = Arc::new(Route { handler, queue });
+        state.routes.insert(name, Defined::Handler(route));
         Ok(())
     }
 
@@ -156,20 +171,33 @@ impl Routes {
         }
     }
 
-    fn find(&self, name: &str) -> Option<Weak<Route>> {
+    fn find(&self, name: &str) -> Option<Found> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.routes.get(name).map(Arc::downgrade)
+        Some(match state.routes.get(name)? {
+            Defined::Handler(route) => Found::Handler(Arc::downgrade(route)),
+            Defined::Consumer(worker) => Found::Consumer(worker.clone()),
+        })
     }
 }
 
 /// Reads what follows `route:`.
 pub(super) fn parse(transports: &Transports, name: &str) -> Result<Parsed, String> {
-    let Some(route) = transports.routes.find(name) else {
-        return Err(format!("no handler is called {name:?}"));
+    let endpoint: Box<dyn Endpoint> = match transports.routes.find(name) {
+        Some(Found::Handler(route)) => Box::new(Named(route)),
+        Some(Found::Consumer(worker)) => Box::new(Consumed {
+            worker,
+            limits: transports.settings.queue,
+        }),
+        None => return Err(format!("no handler is called {name:?}")),
     };
     let key = format!("route:{name}").into_boxed_str();
-    let endpoint = Box::new(Named(route));
     Ok(Parsed::new(Place::local(key, endpoint), Format::Json, None))
+}
+
+/// What a socket leads to.
+enum Found {
+    Handler(Weak<Route>),
+    Consumer(Worker),
 }
 
 /// A handler, and the queue of the worker that runs it.
@@ -224,9 +252,9 @@ impl Outlet for RouteOutlet {
             return;
         };
         let handler = Arc::clone(&route.handler);
-        let run = move || match Occurrence::new(payload, origin) {
+        let run = move || match Occurrence::new(payload) {
             Some(occurrence) => {
-                handler(&occurrence);
+                origin::handling(origin, || handler(&occurrence));
                 Outcome::Delivered
             }
             None => Outcome::Dropped(Reason::Other, 0),

@@ -157,7 +157,7 @@ impl Parsed {
     }
 
     /// What the socket is called.
-    pub(super) fn name(&self) -> Name {
+    pub(crate) fn name(&self) -> Name {
         let text = match (&self.name, &self.place) {
             (Some(name), _) => return name.clone(),
             (None, Place::At(At::Address(address))) => udp_text(*address, self.format),

@@ -254,7 +254,7 @@ impl Udp {
                 payload: letter.payload.clone(),
                 ticket,
                 manner: Manner::default(),
-                origin: Origin::default(),
+                origin: Origin::HERE,
             };
             self.stalled.push(parcel, letter.to, cx.now);
         }

@@ -105,7 +105,7 @@ struct Receiver {
     path: PathBuf,
     destination: Arc<Destination>,
     link: Link,
-    /// Parcels of this batch, to be sent together.
+    /// Parcels of this batch, to be sent together: up to [`SEND_BATCH`].
     gathered: Vec<Parcel>,
     backlog: Backlog<()>,
     retry_in: Duration,
@@ -133,11 +133,8 @@ impl Outlet for Receiver {
 
     fn flush(&mut self, cx: &Context<'_>) {
         let mut gathered = std::mem::take(&mut self.gathered);
-        let mut parcels = gathered.drain(..).peekable();
-        let mut pending: SmallVec<[Parcel; SEND_BATCH]> = SmallVec::new();
-        while parcels.peek().is_some() || !pending.is_empty() {
-            pending.extend(parcels.by_ref().take(SEND_BATCH - pending.len()));
-            let sent = self.send(pending.iter().map(|parcel| &parcel.payload), cx);
+        while !gathered.is_empty() {
+            let sent = self.send(gathered.iter().map(|parcel| &parcel.payload), cx);
             let (taken, outcome) = match sent {
                 Ok(sent) => (sent, Outcome::Delivered),
                 Err(error) if datagram::is_full(&error) => {
@@ -146,11 +143,11 @@ impl Outlet for Receiver {
                 }
                 Err(error) => (1, datagram::failed(&error)),
             };
-            pending
-                .drain(..taken)
-                .for_each(|parcel| parcel.ticket.settle(outcome));
+            for parcel in gathered.drain(..taken) {
+                parcel.ticket.settle(outcome);
+            }
         }
-        for parcel in pending.into_iter().chain(parcels) {
+        for parcel in gathered.drain(..) {
             self.backlog.push(parcel, (), cx.now);
         }
         self.gathered = gathered;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use super::PATIENCE;
 use super::engine::number;
+use super::wait_for;
 
 const DATAGRAM: usize = 256 * 1024;
 
@@ -72,8 +73,13 @@ impl Udp {
         Self::at((Ipv4Addr::LOCALHOST, 0).into())
     }
 
+    /// Waits until the address is free: what another test forks has a copy of every socket of this
+    /// process until it executes its program, also of those that were closed meanwhile.
     pub(crate) fn at(address: SocketAddr) -> Self {
-        Self::try_at(address).unwrap()
+        wait_for("a free address", || match Self::try_at(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+            bound => Some(bound.unwrap()),
+        })
     }
 
     pub(crate) fn try_at(address: SocketAddr) -> io::Result<Self> {

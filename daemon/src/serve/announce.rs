@@ -31,6 +31,9 @@ pub(super) fn start(daemon: &Daemon, dir: &Path) {
             text += &format!("  {kind:<11} {place}\n");
         }
     }
+    if let Some(script) = daemon.script() {
+        text += &format!("  script      {script}\n");
+    }
     let (events, subscriptions) = daemon.size();
     text += &format!("  {events} events known, {subscriptions} subscriptions\n");
     let program = env::args().next().unwrap_or_else(|| "bellwire".to_owned());

@@ -14,6 +14,7 @@ use super::Source;
 use super::reload::{self, Change};
 use crate::failure::Failure;
 use crate::http;
+use crate::script::Script;
 use crate::settings::{OnUnknown, Settings};
 
 /// A running daemon.
@@ -23,6 +24,7 @@ pub(super) struct Daemon {
     fifo: Option<String>,
     http: Option<http::Server>,
     ingest: Ingest,
+    script: Script,
     settings: Settings,
 }
 
@@ -32,15 +34,25 @@ impl Daemon {
         // The address that most likely is taken first, before anything was done.
         let listener = settings.mi.http.listen.0.map(listen_http).transpose()?;
         let engine = start_engine(&settings)?;
+        let mut script = Script::new(engine.handle());
+        let loaded = script.load(&settings.routes, source.dir())?;
         reload::subscribe(&engine, &Settings::default(), &settings, source)?;
+        let held = match loaded {
+            Some(loaded) => script.run(loaded)?,
+            None => None,
+        };
 
         let ingest = start_ingest(&engine, &settings, dir)?;
         // Only now it is known where events come in: none may be sent there.
         reload::check(&engine, &settings, source)?;
+        if let Some(held) = held {
+            held.release();
+        }
         let mut options = mi::Options::default();
         options.declare_unknown = settings.events.on_unknown == OnUnknown::Declare;
-        let commands =
-            Commands::new(engine.handle(), options).with_statistics(Arc::new(ingest.statistics()));
+        let commands = Commands::new(engine.handle(), options)
+            .with_statistics(Arc::new(ingest.statistics()))
+            .with_statistics(script.statistics());
         let fifo = settings.mi.fifo.path.0.as_ref().map(|path| dir.join(path));
         let management = mi::Server::start(commands.clone(), management(&settings, dir));
         let management = management.map_err(failed)?;
@@ -58,6 +70,7 @@ impl Daemon {
             fifo,
             http,
             ingest,
+            script,
             settings,
         })
     }
@@ -68,7 +81,24 @@ impl Daemon {
         settings: Settings,
         source: &Source,
     ) -> Result<Change, Failure> {
-        let change = reload::apply(&self.engine, &self.settings, &settings, source)?;
+        // Loaded beside the one that runs, which goes on if anything is wrong.
+        let loaded = self.script.load(&settings.routes, source.dir())?;
+        let applied = reload::apply(&self.engine, &self.settings, &settings, source);
+        let mut change = match (applied, &loaded) {
+            (Ok(change), _) => change,
+            (Err(failure), None) => return Err(failure),
+            (Err(failure), Some(loaded)) => {
+                self.script.forget(loaded);
+                return Err(failure);
+            }
+        };
+        if let Some(loaded) = loaded {
+            change.script(loaded.routes());
+            if let Err(failure) = self.script.run(loaded) {
+                reload::apply(&self.engine, &settings, &self.settings, source)?;
+                return Err(failure);
+            }
+        }
         self.settings = settings;
         Ok(change)
     }
@@ -98,6 +128,11 @@ impl Daemon {
         self.ingest.sockets().to_vec()
     }
 
+    /// The script that events run, if there is one.
+    pub(super) fn script(&self) -> Option<String> {
+        self.script.described()
+    }
+
     pub(super) fn http_address(&self) -> Option<SocketAddr> {
         self.http.as_ref().map(http::Server::address)
     }
@@ -113,7 +148,10 @@ impl Daemon {
 
 /// Whether a daemon could run on these settings, but for what only opening it would tell.
 pub(super) fn check(settings: &Settings, source: &Source) -> Result<(), Failure> {
-    reload::check(&*start_engine(settings)?, settings, source)
+    let engine = start_engine(settings)?;
+    let mut script = Script::new(engine.handle());
+    script.load(&settings.routes, source.dir())?;
+    reload::check(&engine, settings, source)
 }
 
 /// An engine that knows the events, and nobody listens.

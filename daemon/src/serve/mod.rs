@@ -7,7 +7,7 @@ mod announce;
 mod daemon;
 mod reload;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 #[allow(clippy::disallowed_types, reason = "what signal-hook takes")]
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -96,6 +96,12 @@ impl Source {
             settings.mi.http.listen = http;
         }
         Ok(settings)
+    }
+
+    /// Where the configuration is: what it names is relative to that.
+    fn dir(&self) -> &Path {
+        let dir = self.file.as_deref().and_then(Path::parent);
+        dir.unwrap_or(Path::new(""))
     }
 
     /// The subscription that begins on this line of the file, for messages.

@@ -16,8 +16,17 @@ pub(super) struct Change {
     declared: usize,
     added: usize,
     ended: usize,
+    /// The event routes of a script that was loaded.
+    routes: Option<usize>,
     /// Tables that differ and cannot take effect before the next start.
     later: Vec<&'static str>,
+}
+
+impl Change {
+    /// A script with so many event routes was loaded.
+    pub(super) fn script(&mut self, routes: usize) {
+        self.routes = Some(routes);
+    }
 }
 
 impl fmt::Display for Change {
@@ -27,6 +36,9 @@ impl fmt::Display for Change {
             "{} events declared, {} subscriptions made, {} ended",
             self.declared, self.added, self.ended
         )?;
+        if let Some(routes) = self.routes {
+            write!(f, "; script loaded, event routes: {routes}")?;
+        }
         match self.later.is_empty() {
             true => Ok(()),
             false => write!(

@@ -14,7 +14,8 @@ const LIKENESS: f64 = 0.75;
 /// What serde calls the types of values, and what one who writes a file calls them.
 const TYPES: &[(&str, &str)] = &[
     ("i64", "a whole number"),
-    ("u32", "a whole number that is not negative"),
+    ("u32", "a whole number from 0 to 4294967295"),
+    ("u64", "a whole number that is not negative"),
     ("f64", "a number"),
     ("a boolean", "true or false"),
     ("a sequence", "a list, in [ ]"),

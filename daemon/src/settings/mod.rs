@@ -10,6 +10,7 @@ mod listen;
 mod load;
 mod queue;
 mod rabbitmq;
+mod routes;
 mod tcp;
 mod xmlrpc;
 
@@ -27,6 +28,7 @@ pub(crate) use self::load::parse;
 pub(crate) use self::load::{likeliest, load, print};
 pub(crate) use self::queue::Queue;
 pub(crate) use self::rabbitmq::Rabbitmq;
+pub(crate) use self::routes::Routes;
 pub(crate) use self::tcp::Tcp;
 pub(crate) use self::xmlrpc::Xmlrpc;
 
@@ -42,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) ingest: Ingest,
     pub(crate) events: Events,
     pub(crate) policy: Policy,
+    pub(crate) routes: Routes,
     pub(crate) limits: Limits,
     pub(crate) tcp: Tcp,
     pub(crate) queue: Queue,

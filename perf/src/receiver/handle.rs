@@ -69,6 +69,11 @@ impl Receiver {
         &self.places.unix
     }
 
+    /// The addresses of its TCP listeners.
+    pub(crate) fn listeners(&self) -> &[SocketAddr] {
+        &self.places.tcp
+    }
+
     /// Counts from zero.
     pub(crate) fn reset(&mut self) -> Result<()> {
         match self.ask(Request::Reset)? {

@@ -9,6 +9,7 @@
 //! | `handle` | [`Receiver`], the harness's end |
 //! | `program` | the other end: answers, and owns the threads that receive |
 //! | `socket` | the sockets, and the loops that empty them |
+//! | `stream` | the same for streams |
 //! | `count` | what has arrived |
 //! | `zeromq` | the same for ZeroMQ subscribers |
 
@@ -17,6 +18,7 @@ mod handle;
 mod program;
 mod protocol;
 mod socket;
+mod stream;
 #[cfg(feature = "zeromq")]
 mod zeromq;
 

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use super::count::Count;
 use super::protocol::{Kind, Options, Places, Reply, Request};
 use super::socket::Sockets;
+use super::stream::Listeners;
 use crate::clock::process_cpu_ns;
 use crate::thread::pin_here;
 
@@ -35,6 +36,12 @@ fn open(options: &Options, count: &Arc<Count>) -> Result<Places> {
     let (sockets, places) = match &options.kind {
         Kind::Udp => Sockets::udp(options.sockets)?,
         Kind::Unix(directory) => Sockets::unix(options.sockets, directory)?,
+        Kind::Tcp => {
+            let (listeners, places) = Listeners::bind(options.sockets)?;
+            let count = Arc::clone(count);
+            spawn(move || listeners.receive(&count).map_err(Into::into))?;
+            return Ok(places);
+        }
         Kind::Zeromq(endpoint) => {
             subscribe(options.sockets, endpoint, count)?;
             return Ok(Places::default());

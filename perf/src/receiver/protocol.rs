@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Udp,
     /// UNIX datagram sockets, in that directory.
     Unix(PathBuf),
+    /// TCP listeners, for one connection each; a message a line.
+    Tcp,
     /// ZeroMQ subscribers of that endpoint.
     Zeromq(String),
 }
@@ -46,6 +48,7 @@ impl Options {
 pub(crate) struct Places {
     pub(crate) udp: Vec<SocketAddr>,
     pub(crate) unix: Vec<PathBuf>,
+    pub(crate) tcp: Vec<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

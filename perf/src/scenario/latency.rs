@@ -18,7 +18,7 @@ use crate::pace::Pace;
 use crate::receiver::{Options, Receiver};
 use crate::rig::Rig;
 use crate::row::{Part, Row};
-use crate::yardstick::{PingPong, Wakes};
+use crate::yardstick::{PingPong, Relay, Wakes};
 
 const IDLE: f64 = 1000.0;
 
@@ -50,6 +50,21 @@ fn raise_idle(rig: &Rig, receiver: &mut Receiver, pace: Pace) -> Result<Latencie
     receiver.latencies()
 }
 
+/// The same by a bare relay.
+fn relay_idle(relay: &Relay, receiver: &mut Receiver, pace: Pace) -> Result<Latencies> {
+    receiver.reset()?;
+    let mut failed = Ok(());
+    pace.run(|_| {
+        let payload = Notification::stamped(now_ns()).to_vec();
+        if let Err(error) = relay.raise(&payload) {
+            failed = Err(error);
+        }
+    });
+    failed?;
+    receiver.exactly(pace.actions())?;
+    receiver.latencies()
+}
+
 fn idle(
     bench: &Bench<'_>,
     rig: &Rig,
@@ -60,26 +75,29 @@ fn idle(
     bench.step("idle");
     let pingpong = PingPong::start(Notification::stamped(now_ns()).to_vec())?;
     let wakes = Wakes::start()?;
+    let relay = Relay::start(receiver.udp(0))?;
     let pace = Pace::new(IDLE, bench.slice(Duration::from_millis(300)));
-    let mut all: [Latencies; 3] = Default::default();
-    let (mut p50, mut p99) = (Vec::new(), Vec::new());
+    let mut all: [Latencies; 4] = Default::default();
+    let (mut p50, mut p99, mut floor) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..bench.rounds(20) {
-        let mut round: [Latencies; 3] = Default::default();
-        for side in [0, 1, 2, 2, 1, 0] {
+        let mut round: [Latencies; 4] = Default::default();
+        for side in [0, 1, 2, 3, 3, 2, 1, 0] {
             let latencies = match side {
                 0 => raise_idle(rig, receiver, pace)?,
                 1 => pingpong.run(pace)?,
-                _ => wakes.run(pace)?,
+                2 => wakes.run(pace)?,
+                _ => relay_idle(&relay, receiver, pace)?,
             };
             round[side].add(&latencies);
         }
-        let [ours, half, wake] = &round;
+        let [ours, half, wake, bare] = &round;
         let ratio = |percentile| {
             ours.percentile(percentile)
                 / (half.percentile(percentile) + wake.percentile(percentile))
         };
         p50.push(ratio(50.0));
         p99.push(ratio(99.0));
+        floor.push(ours.percentile(50.0) / bare.percentile(50.0));
         all.iter_mut()
             .zip(&round)
             .for_each(|(sum, side)| sum.add(side));
@@ -88,11 +106,15 @@ fn idle(
         "idle",
         "yardstick: half a UDP ping-pong",
         "yardstick: an eventfd wake",
+        "yardstick: a bare relay, a wake and then a send",
     ];
     for (name, latencies) in names.iter().zip(&all) {
         findings.latencies(name, latencies);
         plot.latencies(name, latencies);
     }
+    // Half a ping-pong counts one thread's sleep as half, since the other has just gone to sleep;
+    // here both were asleep for long. This is what the sum would be without that.
+    findings.figure("p50, x a bare relay", Interval::of(&floor), Unit::Times);
     let what = "p50, x (half a ping-pong + a wake)";
     findings.part(Row::EndToEnd, Part::at_most(what, Interval::of(&p50), 1.25));
     findings.part(

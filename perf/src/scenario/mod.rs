@@ -1,8 +1,12 @@
 //! The scenarios: what is measured, each under a name.
 
+#[cfg(feature = "kafka")]
+mod broker;
 mod churn;
 mod fanout;
 mod idle;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod latency;
 mod lifetime;
 mod memory;
@@ -106,6 +110,12 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "lifetime",
         what: "start-up and shutdown",
         run: lifetime::run,
+    },
+    #[cfg(feature = "kafka")]
+    Scenario {
+        name: "kafka",
+        what: "confirmed records a second, and what a dead broker costs everybody else",
+        run: kafka::run,
     },
     Scenario {
         name: "peers",

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Bench;
 use crate::clock::{cpu_of, process_cpu_ns};
@@ -73,8 +73,11 @@ struct Contestant {
     name: &'static str,
     peer: Box<dyn Peer>,
     receiver: Receiver,
-    /// Which of ours it is measured against: the one whose messages go the same way.
+    /// Which of ours it is measured against: the one whose messages go the same way, datagrams
+    /// or streams.
     against: usize,
+    /// Which of ours is told beside that, and not judged.
+    beside: Option<usize>,
     kind: Kind,
 }
 
@@ -89,6 +92,7 @@ enum Kind {
 /// Where ours stand among the contestants.
 const UDP: usize = 0;
 const UNIX: usize = 1;
+const TCP: usize = 2;
 
 pub(super) fn run(bench: &Bench<'_>) -> Result<Findings> {
     let mut findings = Findings::default();
@@ -98,7 +102,8 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Findings> {
         let mut contestants = contestants(load.subscribers, &directory)?;
         let rounds = bench.rounds(if load.judged { 12 } else { 4 });
         let contests = Contest::run_many(rounds, contestants.len(), |side| {
-            slice(&mut contestants[side], load)
+            let contestant = &mut contestants[side];
+            slice(contestant, load).context(contestant.name)
         })?;
         report(load, &contestants, &contests, &mut findings);
     }
@@ -106,8 +111,9 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Findings> {
         findings.note("built without the feature zeromq: that peer is missing");
     }
     findings.note(
-        "Over IP, ZeroMQ is compared with our UDP; over UNIX sockets (ipc) with our UNIX \
-         datagrams. \
+        "ZeroMQ writes many messages to a stream in one call, and so do we over TCP: that is \
+         compared. A datagram is a call's work of its own: our UDP and UNIX datagrams are told \
+         beside it. \
          StatsD has one receiver by its nature. The raw sendmmsg loop is told here and judged, \
          with the GSO loop, in the throughput rows.",
     );
@@ -130,6 +136,7 @@ fn contestants(subscribers: usize, directory: &Directory) -> Result<Vec<Contesta
             peer,
             receiver,
             against: UDP,
+            beside: None,
             kind,
         });
         Ok(())
@@ -145,6 +152,16 @@ fn contestants(subscribers: usize, directory: &Directory) -> Result<Vec<Contesta
             .paths()
             .iter()
             .try_for_each(|path| rig.subscribe_unix(path))?;
+        Ok(Box::new(rig))
+    })?;
+    let tcp = Options {
+        kind: Way::Tcp,
+        ..udp.clone()
+    };
+    add("bellwire, TCP", Kind::Ours, &tcp, |receiver, _| {
+        let rig = Rig::new()?;
+        let mut listeners = receiver.listeners().iter();
+        listeners.try_for_each(|&address| rig.subscribe_tcp(address))?;
         Ok(Box::new(rig))
     })?;
     add("RwLock, serde_json, send_to", Kind::Peer, &udp, |_, to| {
@@ -179,13 +196,14 @@ fn zeromq(all: &mut Vec<Contestant>, subscribers: usize, directory: &Directory) 
         ("ZeroMQ PUB, tcp", "tcp://127.0.0.1:*", UDP),
         ("ZeroMQ PUB, ipc", ipc.as_str(), UNIX),
     ];
-    for (name, endpoint, against) in ways {
+    for (name, endpoint, datagrams) in ways {
         let (peer, receiver) = crate::peer::Zeromq::start(subscribers, endpoint)?;
         all.push(Contestant {
             name,
             peer: Box::new(peer),
             receiver,
-            against,
+            against: TCP,
+            beside: Some(datagrams),
             kind: Kind::Peer,
         });
     }
@@ -248,10 +266,18 @@ fn report(
         let Contestant {
             name,
             against,
+            beside,
             kind,
             ..
         } = contestant;
         for (what, contest) in ["caller", "CPU"].iter().zip(contests) {
+            if let Some(beside) = beside {
+                let what = format!(
+                    "{}, {} x {name}, {what}",
+                    load.name, contestants[*beside].name
+                );
+                findings.figure(what, contest.ratio(*beside, side), Unit::Times);
+            }
             let ratio = contest.ratio(*against, side);
             let what = format!("{}, x {name}, {what}", load.name);
             match kind {

@@ -7,6 +7,7 @@
 //! | `kernel` | bare send loops: `send`, `sendmmsg`, GSO, UNIX |
 //! | `pingpong` | half a two-thread UDP ping-pong |
 //! | `wake` | an eventfd write to the return of `epoll_wait` on another thread |
+//! | `relay` | an eventfd wake of a thread that sends one datagram |
 //! | `queue` | a bare bounded queue before a saturated sender |
 
 mod gate;
@@ -14,6 +15,7 @@ mod handoff;
 mod kernel;
 mod pingpong;
 mod queue;
+mod relay;
 mod wake;
 
 pub(crate) use gate::Gate;
@@ -21,4 +23,5 @@ pub(crate) use handoff::Handoff;
 pub(crate) use kernel::{Connected, Many, Unix};
 pub(crate) use pingpong::PingPong;
 pub(crate) use queue::SaturatedQueue;
+pub(crate) use relay::Relay;
 pub(crate) use wake::Wakes;

@@ -4,9 +4,10 @@ use super::faults::Weather;
 use super::oracle::{EVENTS, Key, Raise};
 use super::run::Simulation;
 use super::world::{self, RECEIVERS, is_unix};
+use crate::engine::SubscribeError;
 use crate::engine::raise::Raised;
-use crate::engine::{Expire, SubscribeError};
 use crate::limits::PAYLOAD_BYTES;
+use crate::registry::Expire;
 use crate::stats::Reason;
 
 /// The sizes of what a raise carries, in bytes.

@@ -15,6 +15,7 @@
 //! | `world`, `sockets` | the network, and the [`Os`](crate::os::Os) that the engine sees of it |
 //! | `faults` | what can go wrong in a system call |
 //! | `findings` | what runs have found, each in its shortest form |
+//! | `streams` | the same for `tcp:` sockets and groups, on a network of connections |
 //! | `random`, `trace` | where the numbers come from; the hash and the text of a run |
 
 mod actions;
@@ -27,6 +28,8 @@ mod oracle;
 mod random;
 mod run;
 mod sockets;
+#[cfg(test)]
+mod streams;
 mod trace;
 mod world;
 

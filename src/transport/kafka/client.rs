@@ -32,6 +32,12 @@ pub(super) struct News {
     pub(super) brokers: Option<Brokers>,
 }
 
+impl News {
+    fn is_empty(&self) -> bool {
+        self.reports.is_empty() && self.errors.is_empty() && self.brokers.is_none()
+    }
+}
+
 /// Most errors that wait to be read.
 const ERRORS: usize = 64;
 
@@ -44,8 +50,14 @@ pub(super) struct Ear {
 
 impl Ear {
     fn hear(&self, note: impl FnOnce(&mut News)) {
-        note(&mut self.news.lock().expect("no panic under this lock"));
-        self.nudge.send();
+        let mut news = self.news.lock().expect("no panic under this lock");
+        let was_empty = news.is_empty();
+        note(&mut news);
+        drop(news);
+        // Who was nudged takes all there is.
+        if was_empty {
+            self.nudge.send();
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! The records in librdkafka's hands, by the numbers that it gives back with its reports.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::transport::worker::Held;
+
+/// How long is long.
+const LONG: Duration = Duration::from_millis(100);
 
 /// One record.
 #[derive(Debug)]
@@ -64,6 +67,15 @@ impl Flights {
                 settle(held);
             }
         }
+    }
+
+    /// Copies the payloads of those that are under way for long.
+    pub(super) fn settle_in(&mut self, now: Instant) {
+        let flights = self.slots.iter_mut().flatten();
+        flights
+            .filter(|flight| now.saturating_duration_since(flight.since) > LONG)
+            .filter_map(|flight| flight.held.as_mut())
+            .for_each(Held::settle_in);
     }
 
     /// Takes them all back: their numbers mean nothing any more.

@@ -131,7 +131,8 @@ fn check_topic(topic: &str) -> Result<(), String> {
 fn decoded(name: &str, value: &str) -> Result<String, String> {
     let bad = || {
         format!(
-            "the value of {name:?} has a '%' that is not followed by two hexadecimal digits; write %25 for it"
+            "the value of {name:?} has a '%' that is not followed by two hexadecimal digits; \
+             write %25 for it"
         )
     };
     let mut bytes = Vec::with_capacity(value.len());
@@ -316,8 +317,8 @@ mod tests {
             ("h/t?key=callid", "h:9092/t?key=callid"),
             ("h/t?when_full=oldest", "h:9092/t"),
             (
-                "h/t?when_full=newest&t.acks=all&key=a%26b&g.linger.ms=100&g.client.id=a%20%25b",
-                "h:9092/t?g.client.id=a%20%25b&g.linger.ms=100&t.acks=all&key=a%26b&when_full=newest",
+                "h/t?when_full=newest&t.acks=all&key=a%26b&g.client.id=a%20%25b",
+                "h:9092/t?g.client.id=a%20%25b&t.acks=all&key=a%26b&when_full=newest",
             ),
         ] {
             assert_eq!(&*name(written).printed, format!("kafka:{normal}"));

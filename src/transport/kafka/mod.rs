@@ -35,8 +35,11 @@ use crate::origin::Origins;
 use grammar::Text;
 use publisher::{Publisher, Target};
 
-/// Events of one destination in the hands of librdkafka.
-const WINDOW: usize = 4096;
+/// Events of one destination in the hands of librdkafka: enough for full batches, since a batch
+/// that is not full waits for `linger.ms`.
+const WINDOW: usize = 1 << 14;
+/// Their bytes.
+const WINDOW_BYTES: usize = 4 << 20;
 
 /// All clients.
 #[derive(Debug)]
@@ -164,7 +167,8 @@ impl Endpoint for Topic {
     fn open(&self, destination: &Arc<Destination>, _: &Context<'_>) -> Box<dyn Outlet> {
         match self.worker.get() {
             Some((worker, _)) => {
-                Box::new(Feed::new(destination, worker, WINDOW, self.topics.limits))
+                let feed = Feed::new(destination, worker, WINDOW, self.topics.limits);
+                Box::new(feed.with_bytes(WINDOW_BYTES))
             }
             None => Box::new(Closed),
         }

@@ -5,11 +5,12 @@
 //! grows too old, or whose subscription ends, is dropped for certain; and after a record timed out
 //! they go one by one, until one arrives.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use rdkafka::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -100,6 +101,8 @@ pub(super) struct Publisher {
     held: VecDeque<Held>,
     flights: Flights,
     served: HashMap<u32, Served>,
+    /// Where the last event came from, as the header says it.
+    path: (Origin, Arc<str>),
     /// What went wrong last.
     trouble: String,
     news: News,
@@ -126,6 +129,7 @@ impl Publisher {
             held: VecDeque::new(),
             flights: Flights::default(),
             served: HashMap::new(),
+            path: (Origin::HERE, origins.header(Origin::HERE)),
             trouble: String::new(),
             news: News::default(),
             next_scan: Instant::now(),
@@ -135,8 +139,8 @@ impl Publisher {
     /// Knows the destination of an item from now on.
     fn learn(&mut self, taken: &Held) -> bool {
         let destination = taken.destination();
-        if matches!(self.served.get(&destination.id), Some(known) if known.condition.is_of(destination))
-        {
+        let known = self.served.get(&destination.id);
+        if known.is_some_and(|known| known.condition.is_of(destination)) {
             return true;
         }
         self.served.retain(|_, served| !served.condition.is_over());
@@ -337,6 +341,9 @@ impl Publisher {
                 }
             }
         }
+        // What stays for longer does not keep its block of the raiser's arena.
+        self.held.iter_mut().for_each(Held::settle_in);
+        self.flights.settle_in(now);
         let is_closed = self.road == Road::Closed;
         // What librdkafka has may still arrive: it cannot be called back one by one.
         self.flights.give_up(
@@ -351,7 +358,11 @@ impl Publisher {
 
     /// Hands over what may go.
     fn pump(&mut self, now: Instant, runs: &mut Runs) {
-        while let Some(taken) = self.held.front() {
+        while let Some(origin) = self.held.front().map(Held::origin) {
+            self.know_path(origin);
+            let Some(taken) = self.held.front() else {
+                return;
+            };
             let may_go = match self.road {
                 Road::Open => true,
                 Road::Narrow => self.flights.is_empty(),
@@ -395,16 +406,22 @@ impl Publisher {
         let Target { topic, key } = &*served.target;
         let payload = taken.payload();
         let key = key.as_ref().and_then(|_| served.target.key_of(payload));
-        let headers = self.headers(taken.origin());
+        let headers = self.headers();
         client.send(topic, key.as_deref(), payload, headers, self.flights.next())
     }
 
+    /// Has the header ready for an event that came from there.
+    fn know_path(&mut self, origin: Origin) {
+        if self.path.0 != origin {
+            self.path = (origin, self.origins.header(origin));
+        }
+    }
+
     /// Which nodes the event passed.
-    fn headers(&self, origin: Origin) -> OwnedHeaders {
-        let path = self.origins.header(origin);
+    fn headers(&self) -> OwnedHeaders {
         OwnedHeaders::new_with_capacity(1).insert(Header {
             key: HEADER,
-            value: Some(&*path),
+            value: Some(&*self.path.1),
         })
     }
 }

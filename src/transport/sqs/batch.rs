@@ -252,10 +252,9 @@ mod tests {
 
     #[test]
     fn a_group_is_a_parameter_or_the_event() {
-        let payload = br#"{"jsonrpc":"2.0","method":"E_X","params":{"callid":"a@h","n":4,"b":"x y","l":"%"}}"#;
-        let long = "y".repeat(200);
-        let longer = String::from_utf8_lossy(payload).replace('%', &long);
-        let group = |name| group_of(longer.as_bytes(), name);
+        let params = r#"{"callid":"a@h","n":4,"b":"x y","l":"%"}"#.replace('%', &"y".repeat(200));
+        let payload = format!(r#"{{"jsonrpc":"2.0","method":"E_X","params":{params}}}"#);
+        let group = |name| group_of(payload.as_bytes(), name);
         assert_eq!(group(None), "E_X");
         assert_eq!(group(Some("callid")), "a@h");
         assert_eq!(group(Some("n")), "4");

@@ -55,7 +55,8 @@ pub(super) fn read(rest: &str, defaults: &Tcp) -> Result<Text, String> {
     if let Some(control) = rest.chars().find(|c| c.is_control()) {
         return Err(format!("{control:?} cannot stand in a socket string"));
     }
-    let (rest, options) = rest.rsplit_once('?').unwrap_or((rest, ""));
+    // The first one: with a later one the printed form of `h:1/a?b?` would mean something else.
+    let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
     let (place, method) = rest.split_once('/').unwrap_or((rest, ""));
     let mut text = Text {
         at: host_and_port(place)?,
@@ -209,6 +210,8 @@ mod tests {
             ("[0:0::1]:9102", "[::1]:9102"),
             ("Events.Example:9102", "events.example:9102"),
             ("h:1/m?", "h:1/m"),
+            ("h:1?event_param=a?b=c", "h:1?event_param=a?b=c"),
+            ("h:1?ca=/a?b.pem", "h:1?ca=/a?b.pem"),
             (
                 "h:1?framing=none&reliable=0&event_param=&when_full=oldest",
                 "h:1",
@@ -222,6 +225,44 @@ mod tests {
             assert_eq!(printed(written, &defaults), normal);
             assert_eq!(printed(&normal["tcp:".len()..], &defaults), normal);
         }
+    }
+
+    /// Found by the fuzzer: `tcp:h:1/a?b?reliable=0` was listed as `tcp:h:1/a?b`, which cannot be
+    /// read.
+    #[test]
+    fn whatever_is_read_is_printed_and_read_as_the_same() {
+        let defaults = Tcp::default();
+        let pieces = [
+            "/",
+            "?",
+            "&",
+            "=",
+            "a",
+            ":",
+            " ",
+            "%3f",
+            "reliable=1",
+            "event_param=",
+            "ca=/",
+        ];
+        let mut read_back = 0;
+        for number in 0..pieces.len().pow(5) {
+            let piece = |place| pieces[number / pieces.len().pow(place) % pieces.len()];
+            let written = format!("h:1{}", (0..5).map(piece).collect::<String>());
+            let Ok(text) = read(&written, &defaults) else {
+                continue;
+            };
+            let normal = printed(&written, &defaults);
+            let again = read(&normal["tcp:".len()..], &defaults);
+            assert_eq!(again.as_ref(), Ok(&text), "{written} as {normal}");
+            assert_eq!(
+                printed(&normal["tcp:".len()..], &defaults),
+                normal,
+                "{written}"
+            );
+            read_back += 1;
+        }
+        assert!(read_back > 10_000, "{read_back}");
     }
 
     #[test]
@@ -268,6 +309,8 @@ mod tests {
             ("h:1?when_full=block", "oldest or newest"),
             ("h:1?relaible=1", "unknown option"),
             ("h:1?reliable", "has no value"),
+            ("h:1/a?b?", "\"b?\" has no value"),
+            ("h:1/a?b?reliable=1", "unknown option \"b?reliable\""),
             ("h:1?reliable=1&reliable=0", "twice"),
             ("h:1?ca=x.pem", "absolute path"),
         ] {

@@ -186,6 +186,8 @@ impl Run {
             queue_time: Duration::from_millis(500 + random.below(3000)),
             reply_time: Duration::from_millis(100 + random.below(1000)),
             retry_time: Duration::from_millis(1 + random.below(2000)),
+            // A short one found that what was begun and cannot be given back kept the reactor busy.
+            stall_time: Duration::from_millis(1 + random.below(300)),
             ..Tcp::default()
         });
         let peer = Peer {
@@ -273,7 +275,7 @@ impl Run {
                 reliable,
                 when_full,
             },
-            origin: Origin::default(),
+            origin: Origin::HERE,
         };
         self.sent.push(Sent { place, reliable });
         self.with(|receiver, cx| receiver.deliver(parcel, cx));

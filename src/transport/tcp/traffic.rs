@@ -94,6 +94,8 @@ pub(super) struct Traffic {
     bytes: usize,
     /// Whether messages that others would take may be among those that wait.
     has_urgent: bool,
+    /// Whether all of these that could be were given back, and none came since.
+    gave_back: bool,
     wants_replies: bool,
     events_max: usize,
     bytes_max: usize,
@@ -110,6 +112,7 @@ impl Traffic {
             unanswered: BTreeMap::new(),
             bytes: 0,
             has_urgent: false,
+            gave_back: false,
             wants_replies: false,
             events_max: settings.queue_events.max(1),
             bytes_max: settings.queue_bytes,
@@ -158,7 +161,10 @@ impl Traffic {
             victim.settle(Outcome::Dropped(Reason::QueueFull, 0));
         }
         self.bytes += size;
-        self.has_urgent |= message.is_urgent();
+        if message.is_urgent() {
+            self.has_urgent = true;
+            self.gave_back = false;
+        }
         self.wants_replies |= message.id.is_some();
         self.waiting.push_back(message);
     }
@@ -255,6 +261,8 @@ impl Traffic {
             *bytes -= if stays { 0 } else { message.text.len() };
             stays
         });
+        self.has_urgent = self.waiting.iter().any(Message::is_urgent);
+        self.gave_back = false;
     }
 
     /// Gives back what others would take, of what no byte was sent.
@@ -268,11 +276,14 @@ impl Traffic {
             .waiting
             .range(..begun.min(self.waiting.len()))
             .any(Message::is_urgent);
+        self.gave_back = true;
     }
 
     /// Whether something may wait that others would take, and could still be given back.
     pub(super) fn has_urgent(&self) -> bool {
-        self.has_urgent && self.waiting.len() > usize::from(self.taken > 0)
+        // What was begun cannot be given back: asked about again and again, it would keep the
+        // reactor awake as long as the receiver takes nothing.
+        self.has_urgent && !self.gave_back && self.waiting.len() > usize::from(self.taken > 0)
     }
 
     /// The subscription in that place ended: what waits for it is dropped. A message that was

@@ -13,7 +13,7 @@ use super::way::{Stopped, Worker};
 use crate::destination::{Context, Destination, Outlet, Parcel};
 use crate::stats::{Outcome, Page, Reason, Ticket};
 
-/// Most bytes in a worker's hands. One parcel may always be there.
+/// Most bytes in a worker's hands, unless it asks for more. One parcel may always be there.
 const WINDOW_BYTES: usize = 1 << 20;
 
 /// An outlet whose parcels go to a worker thread.
@@ -31,6 +31,7 @@ pub(crate) struct Feed {
     /// The sequence number of the oldest of them.
     settled: u64,
     window: usize,
+    window_bytes: usize,
     marks: Arc<Marks>,
 }
 
@@ -51,8 +52,16 @@ impl Feed {
             held_bytes: 0,
             settled: 0,
             window: window.clamp(1, Marks::MAX),
+            window_bytes: WINDOW_BYTES,
             marks: Arc::default(),
         }
+    }
+
+    /// The same with so many bytes at a time.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn with_bytes(mut self, bytes: usize) -> Self {
+        self.window_bytes = bytes;
+        self
     }
 
     /// Fills the window.
@@ -71,12 +80,12 @@ impl Feed {
                 return self.close(Reason::Shutdown);
             }
         }
-        self.queue.settle_in();
+        self.queue.settle_in(cx.now);
     }
 
     fn has_room(&self) -> bool {
         let bytes = self.queue.next_bytes().unwrap_or(0);
-        let fits = self.held < self.window && self.held_bytes + bytes <= WINDOW_BYTES;
+        let fits = self.held < self.window && self.held_bytes + bytes <= self.window_bytes;
         self.handed.is_empty() || (fits && self.handed.len() < Marks::MAX)
     }
 
@@ -130,11 +139,13 @@ impl Outlet for Feed {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.queue.deadline()
+        let (late, settles) = (self.queue.deadline(), self.queue.settles_at());
+        late.into_iter().chain(settles).min()
     }
 
     fn tick(&mut self, cx: &Context<'_>) {
         self.queue.drop_late(cx.now);
+        self.queue.settle_in(cx.now);
     }
 
     fn outcome(&mut self, sequence: u64, outcome: Outcome) {

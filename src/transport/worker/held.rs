@@ -22,6 +22,8 @@ pub(crate) struct Held {
     line: Arc<Line>,
     reports: Arc<Reports>,
     is_settled: bool,
+    /// Whether the payload is a copy of its own.
+    is_own: bool,
 }
 
 impl Held {
@@ -31,11 +33,20 @@ impl Held {
             line: Arc::clone(line),
             reports: Arc::clone(reports),
             is_settled: false,
+            is_own: false,
         }
     }
 
     pub(crate) fn payload(&self) -> &Bytes {
         &self.item.payload
+    }
+
+    /// Copies the payload, which else keeps its whole block of the raiser's arena.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn settle_in(&mut self) {
+        if !std::mem::replace(&mut self.is_own, true) {
+            self.item.payload = Bytes::copy_from_slice(&self.item.payload);
+        }
     }
 
     /// Where the event came from.
@@ -70,6 +81,12 @@ impl Held {
             now: self.line.now,
             now_ms: self.line.now_ms,
         }
+    }
+
+    /// Tells what became of it.
+    #[cfg(feature = "sqs")]
+    pub(crate) fn settle(self, outcome: Outcome) {
+        Runs::default().settle(self, outcome);
     }
 
     fn report(&self, outcome: Outcome) -> Report {

@@ -34,10 +34,15 @@ impl Default for QueueLimits {
     }
 }
 
+/// How long a payload keeps its block of the raiser's arena while it waits.
+const GUEST: Duration = Duration::from_millis(100);
+
 /// Parcels in the order they came.
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
+    /// How many of them, from the oldest on, have a payload that is a copy of its own.
+    own: usize,
     bytes: usize,
     limits: QueueLimits,
 }
@@ -47,14 +52,13 @@ pub(super) struct Waiting {
     pub(super) parcel: Parcel,
     /// When it will have waited too long.
     pub(super) not_after: Instant,
-    /// Whether the payload is a copy of its own.
-    own: bool,
 }
 
 impl Queue {
     pub(super) fn new(limits: QueueLimits) -> Self {
         Self {
             waiting: VecDeque::new(),
+            own: 0,
             bytes: 0,
             limits,
         }
@@ -84,7 +88,6 @@ impl Queue {
         self.waiting.push_back(Waiting {
             parcel,
             not_after: now + self.limits.age,
-            own: false,
         });
     }
 
@@ -103,18 +106,28 @@ impl Queue {
     /// Takes the oldest.
     pub(super) fn pop(&mut self) -> Option<Waiting> {
         let oldest = self.waiting.pop_front()?;
+        self.own = self.own.saturating_sub(1);
         self.bytes -= oldest.parcel.payload.len();
         Some(oldest)
     }
 
-    /// Copies what will wait for longer: a payload keeps its whole block of the raiser's arena.
-    pub(super) fn settle_in(&mut self) {
-        for waiting in self.waiting.iter_mut().rev() {
-            if std::mem::replace(&mut waiting.own, true) {
-                break;
-            }
+    /// Copies what has waited for a while, and so may wait for longer: a payload keeps its whole
+    /// block of the raiser's arena. What goes soon is not worth a copy.
+    pub(super) fn settle_in(&mut self, now: Instant) {
+        while self.settles_at().is_some_and(|at| at <= now)
+            && let Some(waiting) = self.waiting.get_mut(self.own)
+        {
             waiting.parcel.payload = Bytes::copy_from_slice(&waiting.parcel.payload);
+            self.own += 1;
         }
+    }
+
+    /// When the oldest payload that is no copy will have waited for a while.
+    pub(super) fn settles_at(&self) -> Option<Instant> {
+        let guest = self.waiting.get(self.own)?;
+        // Counted back from the end, which may come before that.
+        let left = self.limits.age.saturating_sub(GUEST);
+        guest.not_after.checked_sub(left)
     }
 
     /// When the oldest will have waited too long.
@@ -133,11 +146,13 @@ impl Queue {
 
     /// Drops what waits for the subscription in that place, which ended.
     pub(super) fn cancel(&mut self, page: &Arc<Page>, place: u8) {
-        for waiting in std::mem::take(&mut self.waiting) {
+        let own = std::mem::take(&mut self.own);
+        for (number, waiting) in std::mem::take(&mut self.waiting).into_iter().enumerate() {
             if waiting.parcel.ticket.is_for(page, place) {
                 self.bytes -= waiting.parcel.payload.len();
                 waiting.parcel.ticket.dropped(Reason::Expired);
             } else {
+                self.own += usize::from(number < own);
                 self.waiting.push_back(waiting);
             }
         }

@@ -6,8 +6,8 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use super::feed::Feed;
 use super::held::{Held, Runs};
-use super::queue::QueueLimits;
-use super::thread::{Delivery, Threads, Work};
+use super::queue::{Queue, QueueLimits};
+use super::thread::{Delivery, Marks, Pause, Threads, Work};
 use super::{Report, Reports, Worker};
 use crate::destination::{
     Context, Destination, Endpoint, Health, HealthNow, Manner, Outlet, Parcel, WhenFull,
@@ -60,11 +60,16 @@ enum Word {
     Panic,
     Down(&'static str),
     Up,
+    /// Waits until it is nudged.
+    Pause,
     /// Takes all.
     Take,
     /// Leaves the rest.
     Return,
 }
+
+/// Longer than a test waits.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// Does what the test says, and says what it has.
 struct Puppet {
@@ -87,6 +92,7 @@ impl Work for Puppet {
                 Ok(Word::Panic) => panic!("as told"),
                 Ok(Word::Down(why)) => delivery.down(why),
                 Ok(Word::Up) => delivery.up(),
+                Ok(Word::Pause) => assert_eq!(delivery.pause(LONG), Pause::Over),
                 Ok(Word::Take) => {
                     while let Some(taken) = delivery.take_first() {
                         self.taken.send(taken).unwrap();
@@ -157,17 +163,23 @@ impl Stage {
 
     /// Gives the feed these payloads of one byte, for the subscription in that place.
     fn deliver(&mut self, place: u8, payloads: std::ops::Range<u8>, millis: u64) {
+        let payloads = payloads.map(|payload| Bytes::from(vec![payload; 10]));
+        self.deliver_all(place, payloads, millis);
+    }
+
+    fn deliver_all(&mut self, place: u8, payloads: impl Iterator<Item = Bytes>, millis: u64) {
         let cx = self.at(millis);
         for payload in payloads {
             let ticket = Ticket::open(&self.totals, &self.page, place);
+            let manner = Manner {
+                when_full: self.when_full,
+                ..Manner::default()
+            };
             let parcel = Parcel {
-                payload: Bytes::from(vec![payload; 10]),
+                payload,
                 ticket,
-                manner: Manner {
-                    when_full: self.when_full,
-                    ..Manner::default()
-                },
-                origin: Origin::default(),
+                manner,
+                origin: Origin::HERE,
             };
             self.feed.deliver(parcel, &cx);
         }
@@ -279,6 +291,41 @@ fn too_many_or_too_large_drop_the_oldest_or_the_newest() {
 }
 
 #[test]
+fn what_waits_for_long_lets_go_of_the_raisers_memory() {
+    let mut stage = Stage::new(1, QueueLimits::default());
+    let block = Bytes::from(vec![9; 64]);
+    for millis in [0, 0, 60] {
+        let cx = stage.at(millis);
+        let parcel = Parcel {
+            payload: block.slice(..10),
+            ticket: Ticket::open(&stage.totals, &stage.page, 0),
+            manner: Manner::default(),
+            origin: Origin::HERE,
+        };
+        stage.feed.deliver(parcel, &cx);
+        stage.feed.flush(&cx);
+    }
+    assert_eq!(stage.has(), [9]);
+    // The first went on to the worker; the other two leave after 100 ms each.
+    for (millis, is_shared) in [(99, true), (100, true), (159, true), (160, false)] {
+        let cx = stage.at(millis);
+        assert_eq!(
+            stage.feed.deadline().is_some_and(|at| at <= cx.now),
+            millis % 100 == 0 || millis == 160,
+            "{millis}"
+        );
+        stage.feed.tick(&cx);
+        if millis == 160 {
+            stage.tell(Word::Settle(1, DELIVERED));
+            stage.settle(1);
+            // What the worker has next is a copy already.
+            assert_eq!(stage.has(), [9]);
+        }
+        assert_eq!(!block.is_unique(), is_shared, "{millis}");
+    }
+}
+
+#[test]
 fn what_waits_too_long_is_dropped_on_time() {
     let limits = QueueLimits {
         age: Duration::from_millis(100),
@@ -316,20 +363,91 @@ fn what_an_ended_subscription_waits_for_goes_and_the_worker_is_told() {
     assert_eq!(stage.has_withdrawn(), (vec![0], true));
     stage.tell(Word::Settle(1, Outcome::Dropped(Reason::Expired, 0)));
     stage.settle(1);
-    // The number of the withdrawn one is used again, by one that is not.
     for payload in [1, 2] {
         let (has, withdrawn) = stage.has_withdrawn();
         assert_eq!((has[0], withdrawn), (payload, false));
         stage.tell(Word::Settle(1, DELIVERED));
         stage.settle(1);
     }
-    stage.deliver(2, 0..200, 0);
-    for payload in 0..200 {
-        let (has, withdrawn) = stage.has_withdrawn();
-        assert_eq!((has[0], withdrawn), (payload, false));
+    // The mark of the withdrawn one is used again, by one that is not.
+    for _ in 0..Marks::MAX / 200 + 1 {
+        stage.deliver(2, 0..200, 0);
+        for payload in 0..200 {
+            let (has, withdrawn) = stage.has_withdrawn();
+            assert_eq!((has[0], withdrawn), (payload, false));
+            stage.tell(Word::Settle(1, DELIVERED));
+            stage.settle(1);
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_waits_is_told_of_an_ended_subscription() {
+    let mut stage = Stage::new(2, QueueLimits::default());
+    stage.deliver(1, 0..1, 0);
+    assert_eq!(stage.has(), [0]);
+    stage.tell(Word::Pause);
+    let page = Arc::clone(&stage.page);
+    stage.feed.cancel(&page, 1);
+    assert_eq!(stage.has_withdrawn(), (vec![0], true));
+}
+
+#[test]
+fn a_worker_has_a_megabyte_at_most_in_its_hands() {
+    let mut stage = Stage::new(100, QueueLimits::default());
+    let large = |payload| Bytes::from(vec![payload; 400_000]);
+    stage.deliver_all(0, (0..6).map(large), 0);
+    for has in [[0, 1], [2, 3], [4, 5]] {
+        assert_eq!(stage.has(), has);
+        stage.tell(Word::Settle(2, DELIVERED));
+        stage.settle(2);
+    }
+}
+
+#[test]
+fn what_waits_for_longer_does_not_hold_its_block() {
+    let mut stage = Stage::new(1, QueueLimits::default());
+    let blocks: Vec<Bytes> = (0..4).map(|byte| Bytes::from(vec![byte; 10])).collect();
+    stage.deliver_all(0, blocks[..2].iter().cloned(), 0);
+    stage.deliver_all(0, blocks[2..].iter().cloned(), 0);
+    assert_eq!(stage.has(), [0]);
+    assert!(!blocks[0].is_unique(), "the worker has it");
+    for block in &blocks[1..] {
+        assert!(block.is_unique());
+    }
+    for payload in 1..4 {
         stage.tell(Word::Settle(1, DELIVERED));
         stage.settle(1);
+        assert_eq!(stage.has(), [payload]);
     }
+}
+
+#[test]
+fn what_was_cancelled_takes_no_room() {
+    let limits = QueueLimits {
+        bytes: 30,
+        ..QueueLimits::default()
+    };
+    let (mut queue, now) = (Queue::new(limits), Instant::now());
+    let (totals, page) = (Arc::default(), Arc::new(Page::new()));
+    let parcel = |place| Parcel {
+        origin: Origin::HERE,
+        payload: Bytes::from_static(&[0; 10]),
+        ticket: Ticket::open(&totals, &page, place),
+        manner: Manner::default(),
+    };
+    for place in [1, 1, 2] {
+        queue.push(parcel(place), now);
+    }
+    queue.cancel(&page, 1);
+    for _ in 0..2 {
+        queue.push(parcel(2), now);
+    }
+    assert_eq!(totals.dropped.read().of(Reason::QueueFull), 0);
+    queue.push(parcel(2), now);
+    assert_eq!(totals.dropped.read().of(Reason::QueueFull), 1);
+    queue.clear(Reason::Shutdown);
+    assert_eq!((queue.len(), totals.in_flight.get()), (0, 0));
 }
 
 #[test]

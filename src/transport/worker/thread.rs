@@ -43,7 +43,6 @@ pub(crate) trait Work: Send {
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) payload: Bytes,
-    #[allow(dead_code, reason = "for transports that are features")]
     pub(crate) origin: Origin,
     /// When it will have waited too long.
     pub(crate) not_after: Instant,
@@ -118,7 +117,7 @@ impl Default for Marks {
 
 impl Marks {
     /// Most parcels in a worker's hands.
-    pub(super) const MAX: usize = 4096;
+    pub(super) const MAX: usize = 1 << 14;
 
     fn place(sequence: u64) -> (usize, u64) {
         let place = (sequence % Self::MAX as u64) as usize;
@@ -361,6 +360,12 @@ impl Delivery<'_> {
                 self.batches.pop_front();
             }
         }
+    }
+
+    /// Whose the first of them is.
+    pub(crate) fn destination(&self) -> Option<&Arc<Destination>> {
+        let batch = self.batches.iter().find(|batch| !batch.items.is_empty())?;
+        Some(&batch.line.destination)
     }
 
     /// Whether the first one's subscription has ended.

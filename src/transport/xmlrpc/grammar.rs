@@ -204,6 +204,35 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_read_is_printed_and_read_as_the_same() {
+        let pieces = [
+            "/",
+            "?",
+            "&",
+            "=",
+            "a",
+            ":",
+            "/RPC2",
+            "%3f",
+            "params=struct",
+            "ca=/",
+        ];
+        let mut read_back = 0;
+        for number in 0..pieces.len().pow(5) {
+            let piece = |place| pieces[number / pieces.len().pow(place) % pieces.len()];
+            let written = format!("h:1{}", (0..5).map(piece).collect::<String>());
+            let Ok(text) = parsed(&written) else {
+                continue;
+            };
+            let normal = printed(&written);
+            let again = parsed(&normal["xmlrpc:".len()..]);
+            assert_eq!(again.as_ref(), Ok(&text), "{written} as {normal}");
+            read_back += 1;
+        }
+        assert!(read_back > 5_000, "{read_back}");
+    }
+
+    #[test]
     fn urls_name_host_port_and_path() {
         let url = |rest| parsed(rest).unwrap().url("http");
         assert_eq!(url("127.0.0.1:9103:m"), "http://127.0.0.1:9103/RPC2");

@@ -206,6 +206,98 @@ fn a_wrong_value_names_its_line_and_what_would_be_right() {
 }
 
 #[test]
+fn a_wrong_value_of_flatstore_names_its_line_and_what_would_be_right() {
+    let cases = [
+        (
+            "max_open_sockets = 0",
+            2,
+            "max_open_sockets: 0 is out of range; 1 to 65535 is taken",
+        ),
+        ("max_open_sockets = \"5\"", 2, "expected a whole number"),
+        (
+            "delimiter = \"\"",
+            1,
+            "the delimiter is empty; the default is \",\"",
+        ),
+        ("delimiter = \"\\n\"", 1, "cannot hold a newline"),
+        ("delimiter = \"12345678901234567\"", 1, "16 bytes"),
+        (
+            "delimiter = 5",
+            2,
+            "flatstore.delimiter: invalid type: integer `5`, expected a string",
+        ),
+        ("escape_delimiter = \"\"", 1, "as long as the delimiter"),
+        ("delimiter = \"|\"\nescape_delimiter = \"|\"", 1, "escape"),
+        ("suppress_event_name = \"yes\"", 2, "expected true or false"),
+        ("file_permissions = 644", 2, "expected a string, in \" \""),
+        (
+            "file_permissions = \"0888\"",
+            2,
+            "is not a file mode; one looks like \"0600\"",
+        ),
+        (
+            "file_permissions = \"0755\"",
+            1,
+            "is not made of read and write bits",
+        ),
+        ("suffix = \"%\"", 1, "bad suffix \"%\": "),
+        ("suffix = \"%Q\"", 1, "cannot end a file"),
+        ("suffix = \"/%Y\"", 1, "cannot end a file"),
+        (
+            "rotate_count = -1",
+            2,
+            "expected a whole number that is not negative",
+        ),
+        ("rotate_count = 1.5", 2, "expected"),
+        ("rotate_size = -1", 2, "-1 is not a number of bytes"),
+        (
+            "rotate_size = \"10x\"",
+            2,
+            "\"10x\" is not a number of bytes, such as \"1m\"",
+        ),
+        (
+            "rotate_size = \"20000000000g\"",
+            2,
+            "is not a number of bytes",
+        ),
+        (
+            "rotate_size = true",
+            2,
+            "expected a number of bytes, such as 1048576 or \"1m\"",
+        ),
+        (
+            "rotate_period = 4294967296",
+            2,
+            "expected a whole number from 0 to 4294967295",
+        ),
+        ("escape_controls = 1", 2, "expected true or false"),
+        (
+            "sync = \"1\"",
+            2,
+            "flatstore.sync: invalid type: string \"1\", expected true or false",
+        ),
+        (
+            "rotate_siz = 1",
+            2,
+            "unknown key `rotate_siz`; did you mean `rotate_size`?",
+        ),
+    ];
+    for (text, line, words) in cases {
+        let (found_line, found) = problem(&format!("[flatstore]\n{text}"));
+        assert!(found.contains(words), "{text:?}: {found}");
+        assert_eq!(found_line, line, "{text:?}: {found}");
+        assert!(
+            found.contains("flatstore") && !found.contains('\n'),
+            "{found:?}"
+        );
+    }
+    let good = "[flatstore]\ndelimiter = \";\"\nrotate_size = \"10m\"\nsuffix = \".%Y\"\n";
+    let settings = parse(good).unwrap();
+    assert_eq!(settings.flatstore.0.rotate_size, 10 << 20);
+    assert_eq!(parse(&print(&settings).unwrap()).unwrap(), settings);
+}
+
+#[test]
 fn the_same_subscription_twice_is_refused() {
     let one = "[[subscribe]]\nevent = \"E\"\nsocket = \"udp:127.0.0.1:1\"\n";
     let (line, text) = problem(&format!("{one}{one}"));
