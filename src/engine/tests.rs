@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::still::Void;
 use super::{Config, Event, Raised, Still, control};
-use crate::limits::PAYLOAD_BYTES;
+use crate::limits::{PAYLOAD_BYTES, UDP_PAYLOAD_BYTES};
 use crate::os::Answer;
 use crate::registry::Expire;
 use crate::stats::{Outcome, Reason, Stats};
@@ -222,6 +222,30 @@ fn what_waits_for_a_member_at_the_end_is_counted() {
         (0, 1)
     );
     go.wait();
+}
+
+#[test]
+fn an_event_too_big_for_one_member_goes_to_the_next_and_says_nothing_about_the_first() {
+    const { assert!(UDP_PAYLOAD_BYTES < PAYLOAD_BYTES) };
+    let (mut still, event) = still();
+    still.handle.route("handler", |_| {}).unwrap();
+    subscribe(&still, "virtual:FAILOVER udp:127.0.0.1:9 route:handler");
+    assert_eq!(event.raise_payload(&[b'x'; PAYLOAD_BYTES]), Raised::Queued);
+    still.settle();
+    let shared = Arc::clone(&still.handle.shared);
+    wait_for(|| (!shared.reports.is_empty()).then_some(()));
+    raise(&event);
+    still.settle();
+    let listed = still.handle.subscriptions(Some("E")).remove(0);
+    let [first, next] = &listed.members[..] else {
+        panic!("two members");
+    };
+    assert_eq!(
+        (first.tried, first.delivered, first.held_secs),
+        (2, 1, None)
+    );
+    assert_eq!((next.tried, next.delivered), (1, 1));
+    assert_eq!((listed.matched, listed.delivered), (2, 2));
 }
 
 #[test]
