@@ -16,8 +16,10 @@ const UDP: &str = "udp:127.0.0.1:9";
 
 /// An engine whose lanes hold two events.
 fn still() -> (Still, Event) {
-    let mut config = Config::default();
-    config.lane_events = 2;
+    let config = Config {
+        lane_events: 2,
+        ..Config::default()
+    };
     let still = Still::new(config);
     let event = still.handle.declare("E").unwrap();
     (still, event)
