@@ -8,6 +8,7 @@
 //! | `client` | librdkafka, and what it tells |
 //! | `state` | how the brokers do |
 //! | `publisher` | the thread that hands records over and learns what became of them |
+//! | `served` | the destinations of a client, and how each does |
 //! | `flights` | the records that librdkafka has |
 //! | `verdict` | what a report means for an event |
 //!
@@ -19,6 +20,7 @@ mod flights;
 pub(crate) mod grammar;
 pub(crate) mod properties;
 mod publisher;
+mod served;
 mod state;
 mod verdict;
 
@@ -33,7 +35,8 @@ use super::{Settings, Transports};
 use crate::destination::{Context, Destination, Endpoint, Format, Outlet};
 use crate::origin::Origins;
 use grammar::Text;
-use publisher::{Publisher, Target};
+use publisher::Publisher;
+use served::Target;
 
 /// Events of one destination in the hands of librdkafka: enough for full batches, since a batch
 /// that is not full waits for `linger.ms`.

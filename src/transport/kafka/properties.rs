@@ -114,6 +114,9 @@ const DEFAULTS: &[(&[&str], &str)] = &[
     (&["socket.connection.setup.timeout.ms"], "5000"),
     (&["reconnect.backoff.ms"], "100"),
     (&["reconnect.backoff.max.ms"], "5000"),
+    // What was given up here may still lie there: all topics of a client together.
+    (&["queue.buffering.max.messages"], "65536"),
+    (&["queue.buffering.max.kbytes"], "32768"),
     // How long a topic that is not there may yet appear.
     (&["topic.metadata.propagation.max.ms"], "5000"),
 ];
