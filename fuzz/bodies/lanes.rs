@@ -70,8 +70,8 @@ impl Raisers {
     }
 }
 
-/// Lanes that come, fill and end, in any order: each raiser keeps its own order, also in a lane that
-/// it took over, and nothing is lost.
+/// Lanes that come, fill and end, in any order: each raiser keeps its own order, also in a lane
+/// that it took over, and nothing is lost.
 pub(super) fn lanes(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let capacity = 1 + input.below(4);

@@ -370,25 +370,52 @@ fn a_worker_has_a_megabyte_at_most_in_its_hands() {
 }
 
 #[test]
-fn what_waits_for_longer_does_not_hold_its_block() {
-    let mut stage = Stage::new(1, QueueLimits::default());
-    let blocks: Vec<Bytes> = (0..4).map(|byte| Bytes::from(vec![byte; 10])).collect();
-    stage.deliver_all(0, blocks[..2].iter().cloned(), 0);
-    stage.deliver_all(0, blocks[2..].iter().cloned(), 0);
-    assert_eq!(stage.has(), [0]);
-    for (millis, is_shared) in [(99, true), (100, false)] {
-        let cx = stage.at(millis);
-        stage.feed.tick(&cx);
-        assert!(!blocks[0].is_unique(), "the worker has it");
-        for block in &blocks[1..] {
-            assert_eq!(!block.is_unique(), is_shared, "{millis}");
+fn what_a_worker_has_for_long_holds_few_blocks() {
+    let mut stage = Stage::new(100, QueueLimits::default());
+    let blocks: Vec<Bytes> = (0..100).map(|byte| Bytes::from(vec![byte; 10])).collect();
+    stage.deliver_all(0, blocks.iter().cloned(), 0);
+    assert_eq!(stage.has().len(), 100);
+    let held = blocks.iter().filter(|block| !block.is_unique());
+    assert_eq!(held.count(), 64);
+}
+
+/// An event lay there until the next one came, or it was too old: nothing of its own was with the
+/// worker, so that no outcome told that there was room.
+#[test]
+fn what_found_the_worker_full_with_anothers_events_goes_on_by_itself() {
+    let mut stage = Stage::new(1000, QueueLimits::default());
+    let worker = stage.feed.worker.clone();
+    while !worker.is_full() {
+        stage.deliver(0, 0..1, 0);
+    }
+    let destination = Arc::new(Destination {
+        id: 8,
+        key: "other".into(),
+        endpoint: Box::new(Nowhere),
+        health: Health::default(),
+    });
+    let limits = QueueLimits::default();
+    let other = Feed::new(&destination, &worker, 8, limits);
+    let first = std::mem::replace(&mut stage.feed, other);
+    stage.deliver(1, 77..78, 0);
+    let due = stage.feed.deadline().unwrap();
+    assert!(due <= stage.at(1000).now, "long before it is too old");
+    // The worker leaves what it has, and looks at the next.
+    loop {
+        let is_there = stage.has().contains(&77);
+        stage.tell(Word::Return);
+        if is_there {
+            break;
+        }
+        if !worker.is_full() {
+            let now = Context {
+                now: due,
+                ..stage.at(0)
+            };
+            stage.feed.tick(&now);
         }
     }
-    for payload in 1..4 {
-        stage.tell(Word::Settle(1, DELIVERED));
-        stage.settle(1);
-        assert_eq!(stage.has(), [payload]);
-    }
+    drop(first);
 }
 
 #[test]
@@ -433,13 +460,13 @@ fn what_was_taken_is_settled_in_any_order() {
         .collect();
     let payloads: Vec<u8> = taken.iter().map(|taken| taken.payload()[0]).collect();
     assert_eq!(payloads, [0, 1, 2, 3, 4, 5]);
-    // The youngest first: its place stays taken until the elder ones are settled.
+    // The youngest first: what waits has their room, though the elder ones are not settled.
     for _ in 0..2 {
         Runs::default().settle(taken.pop().unwrap(), DELIVERED);
     }
     stage.settle(2);
     assert_eq!((stage.feed.waiting(), stage.totals.delivered.get()), (7, 2));
-    assert!(stage.seen.try_recv().is_err());
+    assert_eq!(stage.has(), [6, 7]);
     let page = Arc::clone(&stage.page);
     stage.feed.cancel(&page, 1);
     let withdrawn: Vec<bool> = taken.iter().map(Held::is_withdrawn).collect();
@@ -458,7 +485,6 @@ fn what_was_taken_is_settled_in_any_order() {
     drop(taken);
     stage.settle(1);
     assert_eq!(stage.dropped(Reason::Other), 1);
-    assert_eq!(stage.has()[0], 6);
     assert_eq!((stage.feed.waiting(), stage.totals.delivered.get()), (3, 5));
 }
 
