@@ -15,6 +15,7 @@ use bellwire::NodeName;
 use bellwire::Reason;
 use bellwire::State;
 use bellwire::WhenFull;
+use bellwire::transport::Policy;
 use rdkafka::Message;
 use rdkafka::types::RDKafkaApiKey;
 use rdkafka::types::RDKafkaRespErr;
@@ -237,6 +238,20 @@ fn a_topic_that_does_not_answer_holds_up_no_other() {
     assert_eq!(subscription.state, State::Up, "{subscription:?}");
     let numbers = cluster.consumer(&bad).numbers(count);
     assert!(numbers.is_sorted() && count > 40, "{numbers:?}");
+}
+
+/// Nobody is there, so that librdkafka knows it by its name only.
+#[test]
+fn a_broker_that_is_told_by_name_is_asked_about_when_the_policy_changes() {
+    let (engine, event) = heard_by("kafka:localhost:9/t", |config| {
+        config.queue.age = Duration::from_secs(300);
+    });
+    raise(&event, 0);
+    down(&engine);
+    let mut nobody = Policy::default();
+    nobody.allow.clear();
+    engine.set_policy(nobody);
+    assert_eq!(settled(&engine).dropped.of(Reason::Policy), 1);
 }
 
 /// Alone in a process, where its threads can be counted.

@@ -7,6 +7,7 @@
 //! | `properties` | what librdkafka is told |
 //! | `client` | librdkafka, and what it tells |
 //! | `state` | how the brokers do |
+//! | `names` | where the brokers are that are told by name |
 //! | `publisher` | the thread that hands records over and learns what became of them |
 //! | `served` | the destinations of a client, and how each does |
 //! | `flights` | the records that librdkafka has |
@@ -18,6 +19,7 @@
 pub(crate) mod client;
 mod flights;
 pub(crate) mod grammar;
+mod names;
 pub(crate) mod properties;
 mod publisher;
 mod served;
@@ -84,7 +86,8 @@ impl Topics {
         }
         let config = properties::config(text, self.limits.age);
         let worker = self.threads.spawn_with("bellwire-kafka", |nudge| {
-            Publisher::new(config, nudge, &self.origins, &self.gate, &self.targets)
+            let (gate, lookups) = (&self.gate, &self.lookups);
+            Publisher::new(config, nudge, &self.origins, gate, lookups, &self.targets)
         })?;
         Ok(self.open.keep(&key, Arc::new(worker)))
     }

@@ -6,7 +6,6 @@
 //! those of its destination go one by one, until one arrives.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,12 +16,14 @@ use rdkafka::message::{Header, OwnedHeaders};
 
 use super::client::{Client, News, Refused};
 use super::flights::{Ended, Flights};
+use super::names::Names;
 use super::served::{Served, Target};
 use super::state::Brokers;
 use super::verdict::Verdict;
 use crate::origin::{HEADER, Origin, Origins};
 use crate::stats::{Outcome, Reason};
 use crate::transport::policy::Gate;
+use crate::transport::resolve::Lookups;
 use crate::transport::worker::{Delivery, Held, Keyed, Nudge, Runs, Work};
 
 /// How often what waits is looked through.
@@ -31,6 +32,8 @@ const SCAN: Duration = Duration::from_millis(50);
 const URGENT: Duration = Duration::from_secs(2);
 /// How long after the end of a client another one is made.
 const REST: Duration = Duration::from_secs(1);
+/// The same where the policy ended it: perhaps the broker that was not allowed is gone.
+const LONG_REST: Duration = Duration::from_secs(300);
 
 /// Whether events may be handed over.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,8 +41,9 @@ enum Road {
     Open,
     /// No broker is there.
     Closed,
-    /// A broker is where none may be, under the policy of that number.
-    Forbidden(u64),
+    /// A broker is where none may be, under the policy of that number. Another client looks again
+    /// then.
+    Forbidden(u64, Instant),
     /// The client has come to its end; another one is made then.
     Broken(Instant),
 }
@@ -51,6 +55,7 @@ pub(super) struct Publisher {
     nudge: Nudge,
     origins: Arc<Origins>,
     gate: Arc<Gate>,
+    names: Names,
     targets: Arc<Keyed<Target>>,
     client: Option<Client>,
     road: Road,
@@ -75,6 +80,7 @@ impl Publisher {
         nudge: Nudge,
         origins: &Arc<Origins>,
         gate: &Arc<Gate>,
+        lookups: &Lookups,
         targets: &Arc<Keyed<Target>>,
     ) -> Result<Self, String> {
         Ok(Self {
@@ -83,6 +89,7 @@ impl Publisher {
             nudge,
             origins: Arc::clone(origins),
             gate: Arc::clone(gate),
+            names: Names::new(lookups),
             targets: Arc::clone(targets),
             road: Road::Open,
             held: VecDeque::new(),
@@ -151,7 +158,7 @@ impl Publisher {
             self.look_at(&brokers);
         }
         self.news = news;
-        if is_over && !matches!(self.road, Road::Broken(_) | Road::Forbidden(_)) {
+        if is_over && !matches!(self.road, Road::Broken(_) | Road::Forbidden(..)) {
             self.end_client(Road::Broken(Instant::now() + REST));
         }
         self.take_back(again);
@@ -239,14 +246,12 @@ impl Publisher {
     /// How the brokers do, and where they are: librdkafka goes where they say.
     fn look_at(&mut self, brokers: &Brokers) {
         let (policy, version) = (self.gate.current(), self.gate.version());
-        let places = brokers.places.iter();
-        let forbidden = places
-            .filter_map(|place| place.parse::<SocketAddr>().ok())
-            .find_map(|address| policy.check(address).err());
-        if let Some(why) = forbidden {
+        let now = Instant::now();
+        let addresses = self.names.addresses(&brokers.places, now);
+        if let Err(why) = policy.check_all(&addresses) {
             self.trouble = format!("a broker of this cluster is not to be used: {why}");
             self.all_down();
-            return self.end_client(Road::Forbidden(version));
+            return self.end_client(Road::Forbidden(version, now + LONG_REST));
         }
         if brokers.any_up && self.road == Road::Closed {
             self.road = Road::Open;
@@ -288,7 +293,7 @@ impl Publisher {
     fn mend(&mut self, now: Instant) {
         let is_time = match self.road {
             Road::Broken(until) => now >= until,
-            Road::Forbidden(version) => version != self.gate.version(),
+            Road::Forbidden(version, until) => version != self.gate.version() || now >= until,
             _ => false,
         };
         if !is_time {
@@ -320,7 +325,7 @@ impl Publisher {
         let outcome = |taken: &Held| {
             let reason = if taken.is_withdrawn() || taken.not_after() <= now {
                 Reason::Expired
-            } else if matches!(road, Road::Forbidden(_)) {
+            } else if matches!(road, Road::Forbidden(..)) {
                 Reason::Policy
             } else if taken.is_urgent() && (*road != Road::Open || is_kept(taken)) {
                 Reason::Unreachable
