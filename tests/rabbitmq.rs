@@ -520,7 +520,10 @@ fn a_broker_that_falls_silent_is_noticed_and_gets_the_rest_later() {
     delivered(&engine, 30);
     // What was under way may be there twice.
     assert!((30..=50).contains(&peer.count("q")));
-    assert_eq!(only(&engine, "E_X").state, State::Up);
+    // On a busy machine a second of silence may be nobody's fault.
+    wait_long("the end of the trouble", || {
+        (only(&engine, "E_X").state == State::Up).then_some(())
+    });
 }
 
 #[test]

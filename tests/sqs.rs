@@ -372,7 +372,10 @@ fn a_policy_that_changes_ends_connections() {
     }
     let moto = Moto::new();
     let url = moto.queue("q");
-    let proxy = Proxy::new(moto.address, |_, forward| Some(forward()));
+    let proxy = Proxy::new(moto.address, |request, _| {
+        let entries = request.body["Entries"].as_array().unwrap();
+        Some(word_of_each(entries, |_| true))
+    });
     let socket = by_way_of(&proxy, &url).replace("127.0.0.1", "localhost");
     let (engine, event) = heard_by(&socket, |_| {});
     raise(&event, 0);
