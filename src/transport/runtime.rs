@@ -85,21 +85,23 @@ impl Runtime {
 #[derive(Debug)]
 pub(crate) struct Panicked;
 
+/// How long after a panic the next begins, which may panic as well.
+const AFTER_PANIC: Duration = Duration::from_millis(100);
+
 /// Runs that, and tells who can begin again that it panicked. Nobody else would notice.
 pub(crate) async fn guarded<T>(what: &str, task: impl Future<Output = T>) -> Result<T, Panicked> {
     let mut task = pin!(task);
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
         // Who runs it puts what it left in order.
         let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx)));
-        polled.map_or_else(
-            |_| {
-                tracing::error!("{what} panicked; it begins again");
-                Poll::Ready(Err(Panicked))
-            },
-            |polled| polled.map(Ok),
-        )
-    })
-    .await
+        polled.map_or(Poll::Ready(Err(Panicked)), |polled| polled.map(Ok))
+    });
+    let ended = ended.await;
+    if ended.is_err() {
+        tracing::error!("{what} panicked; it begins again");
+        tokio::time::sleep(AFTER_PANIC).await;
+    }
+    ended
 }
 
 impl Running {

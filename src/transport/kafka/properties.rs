@@ -199,3 +199,23 @@ pub(super) fn config(text: &Text, age: Duration) -> ClientConfig {
     config.set("statistics.interval.ms", STATISTICS.as_millis().to_string());
     config
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::kafka::grammar::read;
+    use crate::transport::worker::QueueLimits;
+
+    #[test]
+    fn what_a_client_holds_is_bounded_unless_the_socket_says_how_much() {
+        let limits = QueueLimits::default();
+        let bound = |socket: &str| {
+            let text = read(socket, limits.when_full).unwrap();
+            let config = config(&text, limits.age);
+            let value = config.get("queue.buffering.max.messages");
+            value.unwrap().parse::<u32>().unwrap()
+        };
+        assert_eq!(bound("h/t"), 65_536);
+        assert_eq!(bound("h/t?g.queue.buffering.max.messages=7"), 7);
+    }
+}
