@@ -15,6 +15,7 @@ use bellwire::NodeName;
 use bellwire::Reason;
 use bellwire::State;
 use bellwire::WhenFull;
+use bellwire::transport::Policy;
 use rdkafka::Message;
 use rdkafka::types::RDKafkaApiKey;
 use rdkafka::types::RDKafkaRespErr;
@@ -190,6 +191,67 @@ fn topics_share_a_client_and_do_not_wait_for_each_other() {
         settled(&engine);
         (only(&engine, "E_Y").state == State::Up).then_some(())
     });
+}
+
+/// The leader of one topic is away, so that its records time out; that of the other is well.
+#[test]
+fn a_topic_that_does_not_answer_holds_up_no_other() {
+    let cluster = Cluster::mock(2);
+    let (good, bad) = (cluster.topic(1), cluster.topic(1));
+    for (topic, leader) in [(&good, 1), (&bad, 2)] {
+        cluster
+            .faults()
+            .partition_leader(topic, 0, Some(leader))
+            .unwrap();
+    }
+    let options = "?g.message.timeout.ms=3000&g.linger.ms=0";
+    let (engine, event) = heard_by(&cluster.socket(&good, options), |config| {
+        config.queue.age = Duration::from_secs(300);
+    });
+    let other = engine.declare("E_Y").unwrap();
+    let socket = cluster.socket(&bad, options);
+    engine.subscribe("E_Y", &socket, Expire::Never).unwrap();
+    raise(&event, 0);
+    raise(&other, 0);
+    assert_eq!(settled(&engine).delivered, 2);
+    cluster.faults().broker_down(2).unwrap();
+    let expired = || only(&engine, "E_Y").dropped.of(Reason::Expired);
+    raise(&other, 1);
+    eventually("the first to time out", || expired() == 1);
+    let mut n = 1;
+    wait_for("a good one beside a bad one", || {
+        raise(&other, n + 1);
+        let (before, delivered) = (expired(), only(&engine, "E_X").delivered);
+        raise(&event, n);
+        n += 1;
+        eventually("the good one", || {
+            only(&engine, "E_X").delivered > delivered
+        });
+        (expired() == before).then_some(())
+    });
+    // They go one at a time, and all go when it is well.
+    raise_all(&other, n + 1..n + 50);
+    cluster.faults().broker_up(2).unwrap();
+    settled(&engine);
+    let subscription = only(&engine, "E_Y");
+    let count = subscription.delivered as usize;
+    assert_eq!(subscription.state, State::Up, "{subscription:?}");
+    let numbers = cluster.consumer(&bad).numbers(count);
+    assert!(numbers.is_sorted() && count > 40, "{numbers:?}");
+}
+
+/// Nobody is there, so that librdkafka knows it by its name only.
+#[test]
+fn a_broker_that_is_told_by_name_is_asked_about_when_the_policy_changes() {
+    let (engine, event) = heard_by("kafka:localhost:9/t", |config| {
+        config.queue.age = Duration::from_secs(300);
+    });
+    raise(&event, 0);
+    down(&engine);
+    let mut nobody = Policy::default();
+    nobody.allow.clear();
+    engine.set_policy(nobody);
+    assert_eq!(settled(&engine).dropped.of(Reason::Policy), 1);
 }
 
 /// Alone in a process, where its threads can be counted.

@@ -29,6 +29,8 @@ use support::broker::Broker;
 use support::broker::Certificate;
 use support::broker::Peer;
 use support::broker::Proxy;
+use support::child;
+use support::child::Child;
 use support::engine::*;
 use support::receiver::Receive;
 use support::receiver::Udp;
@@ -44,8 +46,12 @@ fn broker() -> &'static Broker {
 /// The node that is harmed, by one test at a time.
 fn victim() -> MutexGuard<'static, Broker> {
     static VICTIM: OnceLock<Mutex<Broker>> = OnceLock::new();
-    let victim = VICTIM.get_or_init(|| Mutex::new(Broker::start_with(&certificate().settings())));
+    let victim = VICTIM.get_or_init(|| Mutex::new(Broker::start_with(&settings())));
     victim.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn settings() -> String {
+    format!("{}\nmax_message_size = 100000\n", certificate().settings())
 }
 
 /// The certificate of that node.
@@ -514,7 +520,10 @@ fn a_broker_that_falls_silent_is_noticed_and_gets_the_rest_later() {
     delivered(&engine, 30);
     // What was under way may be there twice.
     assert!((30..=50).contains(&peer.count("q")));
-    assert_eq!(only(&engine, "E_X").state, State::Up);
+    // On a busy machine a second of silence may be nobody's fault.
+    wait_long("the end of the trouble", || {
+        (only(&engine, "E_X").state == State::Up).then_some(())
+    });
 }
 
 #[test]
@@ -702,6 +711,110 @@ fn a_group_goes_on_where_a_broker_does_not_take_it() {
         let first = &only(&engine, "E_X").members[0];
         assert_eq!(first.failed.of(reason), 10, "{first:?}");
     }
+}
+
+#[test]
+fn a_message_that_the_broker_ends_channels_for_holds_up_no_other() {
+    let broker = victim();
+    broker.add_host("big");
+    let mut peer = Peer::new(&broker, "big");
+    peer.queue("q");
+    let (engine, event) = engine(|_| {});
+    let socket = socket_at(&broker, "big", "", "q");
+    engine.subscribe("E_X", &socket, Expire::Never).unwrap();
+    let big = "x".repeat(150_000);
+    raise_all(&event, 0..50);
+    for n in [50, 52] {
+        event.raise(|p| {
+            p.uint("n", n).str("text", &big);
+        });
+        raise_all(&event, [n + 1]);
+    }
+    raise_all(&event, 54..100);
+    let stats = settled_late(&engine);
+    let count = (stats.delivered, stats.dropped.of(Reason::TooBig));
+    assert_eq!(count, (98, 2), "{stats:?}");
+    assert!(peer.count("q") >= 98);
+    assert_eq!(only(&engine, "E_X").state, State::Up);
+}
+
+/// The connection stands, and not one message of those that fill the window is confirmed.
+#[test]
+fn a_channel_that_confirms_nothing_is_given_up() {
+    let (host, mut peer) = place();
+    peer.queue("q");
+    let proxy = Proxy::to(broker().port);
+    let (engine, event) = engine(|config| {
+        config.rabbitmq.heartbeat = Duration::ZERO;
+        config.rabbitmq.window = 5;
+        config.rabbitmq.command_time = Duration::from_secs(2);
+        config.queue.age = Duration::from_secs(2);
+    });
+    let socket = format!("rabbitmq:127.0.0.1:{}/vhost={host}?q", proxy.port);
+    engine.subscribe("E_X", &socket, Expire::Never).unwrap();
+    wait_long("a first one", || {
+        raise(&event, 0);
+        (settled_late(&engine).delivered > 0).then_some(())
+    });
+    proxy.freeze(true);
+    raise_all(&event, 1..10);
+    wait_long("the end of the channel", || {
+        let error = only(&engine, "E_X").last_error?;
+        error.contains("confirms nothing").then_some(())
+    });
+    proxy.freeze(false);
+    let before = settled_late(&engine).delivered;
+    wait_long("the next one", || {
+        raise(&event, 10);
+        (settled_late(&engine).delivered > before).then_some(())
+    });
+}
+
+/// Each of its events may go elsewhere, and still one tries it now and then.
+#[test]
+fn a_group_comes_back_to_a_member_whose_channel_was_closed() {
+    let (host, mut peer) = place();
+    peer.queue("q");
+    let receiver = Udp::new();
+    let member = socket(&host, ";exchange=later", "k");
+    let (engine, event) = engine(|config| config.failover_hold = Duration::ZERO);
+    let group = format!("virtual:FAILOVER {member} {}", receiver.socket());
+    engine.subscribe("E_X", &group, Expire::Never).unwrap();
+    raise_all(&event, 0..5);
+    assert_eq!(receiver.numbers(5), [0, 1, 2, 3, 4]);
+    peer.ask(&json!({"do": "exchange", "name": "later"}));
+    peer.ask(&json!({"do": "bind", "queue": "q", "exchange": "later", "key": "k"}));
+    wait_long("the first member", || {
+        raise(&event, 9);
+        settled_late(&engine);
+        (only(&engine, "E_X").members[0].delivered > 0).then_some(())
+    });
+    assert!(peer.count("q") > 0);
+}
+
+/// Alone in a process, where its thread is the only one of that name.
+#[test]
+fn nothing_spins_while_a_broker_is_away() {
+    let Some(socket) = child::argument() else {
+        let (host, _peer) = place();
+        let proxy = Proxy::to(broker().port);
+        let socket = format!(
+            "rabbitmq:127.0.0.1:{}/vhost={host};exchange=missing?k",
+            proxy.port
+        );
+        let mut child = Child::start("nothing_spins_while_a_broker_is_away", &socket);
+        assert_eq!(child.hear(), "no exchange");
+        drop(proxy);
+        return child.finish();
+    };
+    let (engine, event) = heard_by(&socket);
+    raise(&event, 1);
+    trouble(&engine, "no exchange");
+    child::tell("no exchange");
+    // The event that waits was refused by a channel when the connection broke.
+    trouble(&engine, "onnect");
+    support::sleeps("bellwire-async");
+    assert_eq!(engine.stats().in_flight, 1);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use bellwire::Expire;
 use bellwire::NodeName;
 use bellwire::Reason;
 use bellwire::State;
+use bellwire::transport::Policy;
 use rustix::process::Signal;
 use serde_json::Value as Json;
 use serde_json::json;
@@ -207,6 +209,84 @@ fn entries_fail_alone() {
     }
 }
 
+/// Taken or not, entry by entry, as that says of each number.
+fn word_of_each(entries: &[Json], is_taken: impl Fn(u64) -> bool) -> Vec<u8> {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let (id, n) = (&entry["Id"], number_in(entry));
+        match is_taken(n) {
+            true => good.push(json!({"Id": id, "MessageId": "m", "MD5OfMessageBody": "x"})),
+            false => bad.push(failed(id, false, "InternalError")),
+        }
+    }
+    answer("200 OK", &json!({"Successful": good, "Failed": bad}))
+}
+
+fn number_in(entry: &Json) -> u64 {
+    number(entry["MessageBody"].as_str().unwrap().as_bytes())
+}
+
+#[test]
+fn a_message_that_fails_is_not_overtaken_by_others_of_its_group() {
+    if !is_here("a_message_that_fails_is_not_overtaken_by_others_of_its_group") {
+        return;
+    }
+    let moto = Moto::new();
+    let url = moto.queue("q.fifo");
+    let taken = Arc::<Mutex<Vec<u64>>>::default();
+    let seen = Arc::clone(&taken);
+    let rounds = AtomicUsize::new(0);
+    let proxy = Proxy::new(moto.address, move |request, _| {
+        let is_bad = rounds.fetch_add(1, Relaxed) < 3;
+        let is_taken = |n: u64| !is_bad || !n.is_multiple_of(3);
+        let entries = request.body["Entries"].as_array().unwrap();
+        let numbers = entries.iter().map(number_in).filter(|n| is_taken(*n));
+        seen.lock().unwrap().extend(numbers);
+        Some(word_of_each(entries, is_taken))
+    });
+    let socket = format!("{}?group=callid", by_way_of(&proxy, &url));
+    let (engine, event) = heard_by(&socket, |_| {});
+    for n in 0..40 {
+        event.raise(|p| {
+            p.uint("n", n).str("callid", &format!("call-{}", n % 4));
+        });
+    }
+    assert_eq!(settled(&engine).delivered, 40);
+    let taken = taken.lock().unwrap().clone();
+    for call in 0..4 {
+        let of_call: Vec<u64> = taken.iter().copied().filter(|n| n % 4 == call).collect();
+        assert!(of_call.len() == 10 && of_call.is_sorted(), "{of_call:?}");
+    }
+}
+
+#[test]
+fn a_request_that_is_not_wanted_is_made_smaller_until_one_event_is_to_blame() {
+    if !is_here("a_request_that_is_not_wanted_is_made_smaller_until_one_event_is_to_blame") {
+        return;
+    }
+    let moto = Moto::new();
+    let url = moto.queue("q");
+    let proxy = Proxy::new(moto.address, |request, _| {
+        let entries = request.body["Entries"].as_array().unwrap();
+        let code = match entries.iter().any(|entry| number_in(entry) == 17) {
+            true => "InvalidParameterValue",
+            false if entries.len() > 4 => "BatchRequestTooLong",
+            false => return Some(word_of_each(entries, |_| true)),
+        };
+        let error = json!({"__type": format!("com.amazonaws.sqs#{code}"), "message": "no"});
+        Some(answer("400 Bad Request", &error))
+    });
+    let (engine, event) = heard_by(&by_way_of(&proxy, &url), |_| {});
+    raise_all(&event, 0..40);
+    let stats = settled(&engine);
+    assert_eq!(
+        (stats.delivered, stats.dropped.of(Reason::Rejected)),
+        (39, 1),
+        "{stats:?}"
+    );
+    assert_eq!(only(&engine, "E_X").state, State::Up);
+}
+
 #[test]
 fn a_server_that_is_killed_and_returns_misses_nothing() {
     if !is_here("a_server_that_is_killed_and_returns_misses_nothing") {
@@ -260,6 +340,55 @@ fn a_server_that_is_stopped_is_given_up_and_a_group_goes_on() {
     moto.kill();
     raise(&event, 2);
     assert_eq!(udp.numbers(1), [2]);
+}
+
+#[test]
+fn nothing_spins_while_a_request_is_under_way() {
+    if !is_here("nothing_spins_while_a_request_is_under_way") {
+        return;
+    }
+    let moto = Moto::new();
+    let url = moto.queue("q");
+    // The first request is refused, the next never answered.
+    let rounds = AtomicUsize::new(0);
+    let proxy = Proxy::new(moto.address, move |_, _| {
+        if rounds.fetch_add(1, Relaxed) > 0 {
+            std::thread::sleep(Duration::from_secs(3600));
+        }
+        None
+    });
+    let (engine, event) = heard_by(&by_way_of(&proxy, &url), |_| {});
+    raise_all(&event, 0..30);
+    eventually("the second request", || proxy.seen().len() > 1);
+    support::sleeps("bellwire-async");
+    assert_eq!(engine.stats().in_flight, 30);
+}
+
+/// The connection stands, so that nobody looks its name up again.
+#[test]
+fn a_policy_that_changes_ends_connections() {
+    if !is_here("a_policy_that_changes_ends_connections") {
+        return;
+    }
+    let moto = Moto::new();
+    let url = moto.queue("q");
+    let proxy = Proxy::new(moto.address, |request, _| {
+        let entries = request.body["Entries"].as_array().unwrap();
+        Some(word_of_each(entries, |_| true))
+    });
+    let socket = by_way_of(&proxy, &url).replace("127.0.0.1", "localhost");
+    let (engine, event) = heard_by(&socket, |_| {});
+    raise(&event, 0);
+    assert_eq!(settled(&engine).delivered, 1);
+    let mut nobody = Policy::default();
+    nobody.allow.clear();
+    engine.set_policy(nobody);
+    raise(&event, 1);
+    let stats = settled(&engine);
+    assert_eq!(stats.dropped.of(Reason::Policy), 1, "{stats:?}");
+    engine.set_policy(Policy::default());
+    raise(&event, 2);
+    assert_eq!(settled(&engine).delivered, 2);
 }
 
 #[test]
@@ -338,7 +467,8 @@ fn events_wait_no_longer_than_they_may_and_a_shutdown_drains() {
     // What the reactor has not seen by then is not for a subscription that has ended.
     eventually("all to be on their way", || engine.stats().matched == 310);
     assert!(engine.unsubscribe("E_X", &format!("sqs:{url}")).unwrap());
-    assert_eq!(settled(&engine).dropped.of(Reason::Expired), 310);
+    let stats = settled(&engine);
+    assert_eq!(stats.dropped.of(Reason::Expired), 310, "{stats:?}");
     let moto = Moto::at(address);
     let url = moto.queue("q");
     engine

@@ -223,7 +223,7 @@ fn register(listeners: &[Listener]) -> io::Result<(Poll, Waker)> {
 const TURN: usize = 256;
 /// How long what the kernel holds is taken after the stop: a sender that goes on, or an engine
 /// that has stopped already, must not keep us for ever.
-pub(super) const LAST: Duration = Duration::from_secs(1);
+const LAST: Duration = Duration::from_secs(1);
 /// How long to wait for room in the lane before looking again.
 const NAP: Duration = Duration::from_micros(50);
 

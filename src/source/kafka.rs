@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 
-use super::ingest::LAST;
 use super::intake::Intake;
 use crate::engine::Handle;
 use crate::origin::HEADER;
@@ -88,8 +87,8 @@ impl Topic {
     }
 
     /// Waits until what was raised is committed, but not for a broker that is not there.
-    pub(super) fn join(&self) {
-        if self.ended.recv_timeout(LAST * 5) == Err(crossbeam::channel::RecvTimeoutError::Timeout) {
+    pub(super) fn join(&self, until: Instant) {
+        if self.ended.recv_deadline(until) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!(
                 source = self.name,
                 "no broker takes the offsets; it is left behind"

@@ -10,7 +10,6 @@ use std::time::Instant;
 use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use tokio::sync::watch;
 
-use super::ingest::LAST;
 use super::intake::{Intake, NotTaken};
 use crate::engine::Handle;
 use crate::transport::rabbitmq::{Taker, Verdict};
@@ -76,8 +75,8 @@ impl Queue {
     }
 
     /// Waits for the farewell to the broker, but not for one that is not there.
-    pub(super) fn join(&self) {
-        if self.ended.recv_timeout(LAST * 2) == Err(RecvTimeoutError::Timeout) {
+    pub(super) fn join(&self, until: Instant) {
+        if self.ended.recv_deadline(until) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!(
                 source = self.name,
                 "the broker does not answer; it is left behind"

@@ -1,5 +1,7 @@
 //! What takes from brokers, of all kinds that this build has.
 
+use std::time::{Duration, Instant};
+
 use super::ingest::IngestError;
 use super::intake::Intake;
 #[cfg(feature = "kafka")]
@@ -7,6 +9,9 @@ use super::kafka::Topic;
 #[cfg(feature = "rabbitmq")]
 use super::rabbitmq::Queue;
 use crate::engine::Handle;
+
+/// How long the brokers may take to hear what was taken, all together.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// All places at brokers that are taken from.
 #[derive(Debug, Default)]
@@ -60,11 +65,12 @@ impl Taps {
         self.queues.iter().for_each(Queue::stop);
     }
 
-    /// Waits for the end of what was begun.
+    /// Waits for the end of what was begun: for all of them, no longer than for one.
     pub(super) fn join(&self) {
+        let until = Instant::now() + FAREWELL;
         #[cfg(feature = "kafka")]
-        self.topics.iter().for_each(Topic::join);
+        self.topics.iter().for_each(|topic| topic.join(until));
         #[cfg(feature = "rabbitmq")]
-        self.queues.iter().for_each(Queue::join);
+        self.queues.iter().for_each(|queue| queue.join(until));
     }
 }

@@ -339,6 +339,11 @@ impl Transports {
     }
 }
 
+/// Whether sockets may begin so, in this build or in others.
+fn is_scheme(name: &str) -> bool {
+    SCHEMES.iter().any(|(scheme, _)| *scheme == name) || ELSEWHERE.contains(&name)
+}
+
 fn schemes() -> String {
     let names: Vec<String> = SCHEMES.iter().map(|(name, _)| format!("{name}:")).collect();
     names.join(", ")

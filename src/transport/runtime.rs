@@ -5,12 +5,15 @@
 
 #![allow(dead_code, reason = "each client uses a part of it")]
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout_at;
@@ -24,8 +27,9 @@ pub(crate) struct Runtime(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     running: Weak<Running>,
-    /// Disconnected when the last thread that was started has ended.
-    ended: Option<Receiver<()>>,
+    /// Disconnected when the threads that were started have ended: one may say goodbye while the
+    /// next works.
+    ended: Vec<Receiver<()>>,
     stopped: bool,
 }
 
@@ -52,7 +56,9 @@ impl Runtime {
         let (life, ended) = bounded(0);
         let running = Arc::new(start(life).map_err(|error| format!("no async runtime: {error}"))?);
         state.running = Arc::downgrade(&running);
-        state.ended = Some(ended);
+        let is_over = |thread: &Receiver<()>| thread.try_recv() == Err(TryRecvError::Disconnected);
+        state.ended.retain(|thread| !is_over(thread));
+        state.ended.push(ended);
         Ok(running)
     }
 
@@ -63,16 +69,39 @@ impl Runtime {
         if let Some(running) = state.running.upgrade() {
             running.stop.send_replace(Some(deadline));
         }
-        let ended = state.ended.take();
+        let ended = std::mem::take(&mut state.ended);
         drop(state);
         // It needs a moment even if the deadline has passed.
         let latest = deadline.max(Instant::now()) + Duration::from_millis(100);
-        if let Some(ended) = ended
-            && ended.recv_deadline(latest) == Err(RecvTimeoutError::Timeout)
-        {
-            tracing::warn!("the async runtime is still busy; it is left behind");
+        for ended in ended {
+            if ended.recv_deadline(latest) == Err(RecvTimeoutError::Timeout) {
+                tracing::warn!("the async runtime is still busy; it is left behind");
+            }
         }
     }
+}
+
+/// What ran has panicked, which was logged.
+#[derive(Debug)]
+pub(crate) struct Panicked;
+
+/// How long after a panic the next begins, which may panic as well.
+const AFTER_PANIC: Duration = Duration::from_millis(100);
+
+/// Runs that, and tells who can begin again that it panicked. Nobody else would notice.
+pub(crate) async fn guarded<T>(what: &str, task: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut task = pin!(task);
+    let ended = poll_fn(|cx| {
+        // Who runs it puts what it left in order.
+        let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx)));
+        polled.map_or(Poll::Ready(Err(Panicked)), |polled| polled.map(Ok))
+    });
+    let ended = ended.await;
+    if ended.is_err() {
+        tracing::error!("{what} panicked; it begins again");
+        tokio::time::sleep(AFTER_PANIC).await;
+    }
+    ended
 }
 
 impl Running {
@@ -154,8 +183,9 @@ mod tests {
     /// Longer than anything takes.
     const LONG: Duration = Duration::from_secs(20);
 
+    /// Of the first thread.
     fn ended(runtime: &Runtime) -> Option<Receiver<()>> {
-        runtime.0.lock().unwrap().ended.clone()
+        runtime.0.lock().unwrap().ended.first().cloned()
     }
 
     #[test]
@@ -195,6 +225,46 @@ mod tests {
         let (tell, told) = bounded(1);
         second.spawn(async move { tell.send(()).unwrap() });
         told.recv_timeout(LONG).unwrap();
+        runtime.stop(Instant::now() + LONG);
+    }
+
+    #[test]
+    fn a_stop_waits_also_for_one_that_says_goodbye() {
+        let runtime = Runtime::default();
+        let first = runtime.get().unwrap();
+        let (tell, told) = bounded(1);
+        let (go_on, told_to) = tokio::sync::oneshot::channel();
+        first.spawn(async move {
+            told_to.await.unwrap();
+            tell.send(()).unwrap();
+        });
+        let thread = ended(&runtime).unwrap();
+        drop(first);
+        let second = runtime.get().unwrap();
+        go_on.send(()).unwrap();
+        drop(second);
+        runtime.stop(Instant::now() + LONG);
+        assert_eq!(thread.try_recv(), Err(TryRecvError::Disconnected));
+        assert_eq!(told.try_recv(), Ok(()));
+    }
+
+    #[test]
+    fn a_task_that_panics_is_noticed_and_can_begin_again() {
+        let runtime = Runtime::default();
+        let running = runtime.get().unwrap();
+        let (tell, told) = bounded(2);
+        running.spawn(async move {
+            let mut runs = 0;
+            while guarded("a test", async {
+                runs += 1;
+                assert!(runs > 1, "a panic that the test wants");
+            })
+            .await
+            .is_err()
+            {}
+            tell.send(runs).unwrap();
+        });
+        assert_eq!(told.recv_timeout(LONG), Ok(2));
         runtime.stop(Instant::now() + LONG);
     }
 

@@ -51,11 +51,27 @@ pub fn without_secrets(socket: &str) -> String {
 
 /// Without the options of Kafka's sockets: some are secrets, and one may be under a wrong name.
 fn without_options(socket: &str) -> String {
-    let shown = |word: &str| match word.split_once('?') {
-        Some((place, _)) if place.starts_with("kafka:") => format!("{place}?***"),
-        _ => word.to_owned(),
+    if !socket.trim_start().starts_with("virtual:") {
+        return match socket.split_once('?') {
+            Some((place, _)) if place.trim_start().starts_with("kafka:") => format!("{place}?***"),
+            _ => socket.to_owned(),
+        };
+    }
+    // A blank in a value is a mistake, after which the rest of it must not show either.
+    let mut is_secret = false;
+    let shown = |word: &str| {
+        let scheme = word.split_once(':').map(|(scheme, _)| scheme);
+        is_secret &= !scheme.is_some_and(super::is_scheme);
+        match word.split_once('?') {
+            _ if is_secret => None,
+            Some((place, _)) if place.starts_with("kafka:") => {
+                is_secret = true;
+                Some(format!("{place}?***"))
+            }
+            _ => Some(word.to_owned()),
+        }
     };
-    let words: Vec<String> = socket.split([' ', '\t']).map(shown).collect();
+    let words: Vec<String> = socket.split([' ', '\t']).filter_map(shown).collect();
     words.join(" ")
 }
 
@@ -327,6 +343,11 @@ mod tests {
         let shown = r#"socket "virtual:FAILOVER kafka:h/t?*** udp:h:1": no"#;
         assert_eq!(error.to_string(), shown);
         for (written, shown) in [
+            ("kafka:h/t?g.sasl.password=my p&b udp:x", "kafka:h/t?***"),
+            (
+                "virtual:X kafka:h/t?g.sasl.password=my pa:ss\tb kafka:h/t?a=b c udp:h:9",
+                "virtual:X kafka:h/t?*** kafka:h/t?*** udp:h:9",
+            ),
             ("rabbitmq:user:pass/q", "rabbitmq:***/q"),
             ("rabbitmq:user:pass", "rabbitmq:***"),
             (

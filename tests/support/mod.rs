@@ -82,6 +82,31 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for(what, || condition().then_some(()));
 }
 
+/// Waits until the thread of that name has nothing to do for a while.
+pub(crate) fn sleeps(name: &str) {
+    let is_asleep = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let stats =
+            tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        stats
+            .into_iter()
+            .any(|stat| stat.contains(&format!("({name}) S")))
+    };
+    // Whatever is due by now has been looked at after the first bound, and requests whose end would
+    // be a rest have not ended before the second.
+    let begun = Instant::now();
+    loop {
+        let naps = (0..10).take_while(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            is_asleep()
+        });
+        if naps.count() == 10 && begun.elapsed() > Duration::from_millis(300) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(7), "{name} spins");
+    }
+}
+
 /// Makes a FIFO.
 pub(crate) fn make_fifo(path: &Path) {
     let mode = Mode::from_raw_mode(0o600);

@@ -75,9 +75,13 @@ impl ClientContext for Ear {
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
         self.hear(|news| {
+            let code = code.unwrap_or(RDKafkaErrorCode::Unknown);
             if news.errors.len() < ERRORS {
-                let code = code.unwrap_or(RDKafkaErrorCode::Unknown);
                 news.errors.push((code, reason.to_owned()));
+            }
+            if code == RDKafkaErrorCode::AllBrokersDown {
+                // What was told before would open the road again.
+                news.brokers = None;
             }
         });
     }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
+
 use crate::transport::worker::Held;
 
 /// How long is long.
@@ -12,6 +14,7 @@ const LONG: Duration = Duration::from_millis(100);
 pub(super) struct Flight {
     /// `None` if it was settled already: nobody waits for its report.
     held: Option<Held>,
+    destination: u32,
     /// When it was handed over, and as which.
     since: Instant,
     order: u64,
@@ -23,11 +26,27 @@ pub(super) struct Flights {
     slots: Vec<Option<Flight>>,
     free: Vec<usize>,
     orders: u64,
+    /// How many there are of each destination that has any.
+    counts: HashMap<u32, usize>,
+}
+
+/// A record that has come to its end.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) destination: u32,
+    pub(super) order: u64,
+    /// `None` if it was settled before.
+    pub(super) held: Option<Held>,
 }
 
 impl Flights {
     pub(super) fn is_empty(&self) -> bool {
         self.slots.len() == self.free.len()
+    }
+
+    /// Whether there is a record of that destination.
+    pub(super) fn has_any_of(&self, destination: u32) -> bool {
+        self.counts.contains_key(&destination)
     }
 
     /// The number that the next record will have.
@@ -37,8 +56,11 @@ impl Flights {
 
     /// Keeps the record of that number.
     pub(super) fn add(&mut self, held: Held, since: Instant) {
+        let destination = held.destination().id;
+        *self.counts.entry(destination).or_default() += 1;
         let flight = Some(Flight {
             held: Some(held),
+            destination,
             since,
             order: self.orders,
         });
@@ -49,11 +71,26 @@ impl Flights {
         }
     }
 
-    /// The record has come to its end: gives it, unless it was settled before.
-    pub(super) fn end(&mut self, number: usize) -> Option<(u64, Held)> {
-        let flight = self.slots.get_mut(number)?.take()?;
+    /// The record has come to its end.
+    pub(super) fn end(&mut self, number: usize) -> Option<Ended> {
+        let Flight {
+            held,
+            destination,
+            order,
+            ..
+        } = self.slots.get_mut(number)?.take()?;
         self.free.push(number);
-        Some((flight.order, flight.held?))
+        if let Some(count) = self.counts.get_mut(&destination) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&destination);
+            }
+        }
+        Some(Ended {
+            destination,
+            order,
+            held,
+        })
     }
 
     /// Takes out what need not be waited for any longer; its report will be passed over.
@@ -81,6 +118,7 @@ impl Flights {
     /// Takes them all back: their numbers mean nothing any more.
     pub(super) fn clear(&mut self) -> Vec<(u64, Held)> {
         self.free.clear();
+        self.counts.clear();
         let flights = self.slots.drain(..).flatten();
         flights
             .filter_map(|flight| Some((flight.order, flight.held?)))

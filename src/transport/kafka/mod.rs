@@ -7,7 +7,9 @@
 //! | `properties` | what librdkafka is told |
 //! | `client` | librdkafka, and what it tells |
 //! | `state` | how the brokers do |
+//! | `names` | where the brokers are that are told by name |
 //! | `publisher` | the thread that hands records over and learns what became of them |
+//! | `served` | the destinations of a client, and how each does |
 //! | `flights` | the records that librdkafka has |
 //! | `verdict` | what a report means for an event |
 //!
@@ -17,8 +19,10 @@
 pub(crate) mod client;
 mod flights;
 pub(crate) mod grammar;
+mod names;
 pub(crate) mod properties;
 mod publisher;
+mod served;
 mod state;
 mod verdict;
 
@@ -33,7 +37,8 @@ use super::{Settings, Transports};
 use crate::destination::{Context, Destination, Endpoint, Format, Outlet};
 use crate::origin::Origins;
 use grammar::Text;
-use publisher::{Publisher, Target};
+use publisher::Publisher;
+use served::Target;
 
 /// Events of one destination in the hands of librdkafka: enough for full batches, since a batch
 /// that is not full waits for `linger.ms`.
@@ -81,7 +86,8 @@ impl Topics {
         }
         let config = properties::config(text, self.limits.age);
         let worker = self.threads.spawn_with("bellwire-kafka", |nudge| {
-            Publisher::new(config, nudge, &self.origins, &self.gate, &self.targets)
+            let (gate, lookups) = (&self.gate, &self.lookups);
+            Publisher::new(config, nudge, &self.origins, gate, lookups, &self.targets)
         })?;
         Ok(self.open.keep(&key, Arc::new(worker)))
     }

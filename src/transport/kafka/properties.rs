@@ -114,6 +114,9 @@ const DEFAULTS: &[(&[&str], &str)] = &[
     (&["socket.connection.setup.timeout.ms"], "5000"),
     (&["reconnect.backoff.ms"], "100"),
     (&["reconnect.backoff.max.ms"], "5000"),
+    // What was given up here may still lie there: all topics of a client together.
+    (&["queue.buffering.max.messages"], "65536"),
+    (&["queue.buffering.max.kbytes"], "32768"),
     // How long a topic that is not there may yet appear.
     (&["topic.metadata.propagation.max.ms"], "5000"),
 ];
@@ -195,4 +198,24 @@ pub(super) fn config(text: &Text, age: Duration) -> ClientConfig {
     config.set("bootstrap.servers", text.servers());
     config.set("statistics.interval.ms", STATISTICS.as_millis().to_string());
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::kafka::grammar::read;
+    use crate::transport::worker::QueueLimits;
+
+    #[test]
+    fn what_a_client_holds_is_bounded_unless_the_socket_says_how_much() {
+        let limits = QueueLimits::default();
+        let bound = |socket: &str| {
+            let text = read(socket, limits.when_full).unwrap();
+            let config = config(&text, limits.age);
+            let value = config.get("queue.buffering.max.messages");
+            value.unwrap().parse::<u32>().unwrap()
+        };
+        assert_eq!(bound("h/t"), 65_536);
+        assert_eq!(bound("h/t?g.queue.buffering.max.messages=7"), 7);
+    }
 }

@@ -3,10 +3,9 @@
 //! librdkafka connects, batches, sends again and keeps the order. What is left to do here is to
 //! bound what it holds: while no broker is there nothing is handed over, so that an event that
 //! grows too old, or whose subscription ends, is dropped for certain; and after a record timed out
-//! they go one by one, until one arrives.
+//! those of its destination go one by one, until one arrives.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,16 +15,16 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{Header, OwnedHeaders};
 
 use super::client::{Client, News, Refused};
-use super::flights::Flights;
-use super::grammar::Text;
+use super::flights::{Ended, Flights};
+use super::names::Names;
+use super::served::{Served, Target};
 use super::state::Brokers;
 use super::verdict::Verdict;
-use crate::event::Value;
 use crate::origin::{HEADER, Origin, Origins};
 use crate::stats::{Outcome, Reason};
 use crate::transport::policy::Gate;
-use crate::transport::worker::{Condition, Delivery, Held, Keyed, Nudge, Runs, Work};
-use crate::wire::parse;
+use crate::transport::resolve::Lookups;
+use crate::transport::worker::{Delivery, Held, Keyed, Nudge, Runs, Work};
 
 /// How often what waits is looked through.
 const SCAN: Duration = Duration::from_millis(50);
@@ -33,56 +32,18 @@ const SCAN: Duration = Duration::from_millis(50);
 const URGENT: Duration = Duration::from_secs(2);
 /// How long after the end of a client another one is made.
 const REST: Duration = Duration::from_secs(1);
-
-/// What is to be done with the events of one destination.
-#[derive(Debug)]
-pub(super) struct Target {
-    topic: String,
-    /// The parameter whose value is the key.
-    key: Option<String>,
-}
-
-impl Target {
-    pub(super) fn new(text: &Text) -> Self {
-        Self {
-            topic: text.topic.clone(),
-            key: text.key.clone(),
-        }
-    }
-
-    /// The key of an event: none if it has no such parameter.
-    fn key_of(&self, payload: &[u8]) -> Option<Vec<u8>> {
-        let notification = parse::jsonrpc(payload).ok()?;
-        match notification.get(self.key.as_deref()?)? {
-            Value::Null => None,
-            Value::Str(text) => Some(text.as_bytes().to_vec()),
-            Value::Bytes(bytes) => Some(bytes.to_vec()),
-            Value::Int(number) => Some(number.to_string().into_bytes()),
-            Value::Uint(number) => Some(number.to_string().into_bytes()),
-            Value::Float(number) => Some(number.to_string().into_bytes()),
-            Value::Bool(word) => Some(word.to_string().into_bytes()),
-        }
-    }
-}
-
-/// A destination that was served.
-#[derive(Debug)]
-struct Served {
-    condition: Condition,
-    target: Arc<Target>,
-    is_down: bool,
-}
+/// The same where the policy ended it: perhaps the broker that was not allowed is gone.
+const LONG_REST: Duration = Duration::from_secs(300);
 
 /// Whether events may be handed over.
 #[derive(Debug, PartialEq, Eq)]
 enum Road {
     Open,
-    /// One at a time, until one arrives.
-    Narrow,
     /// No broker is there.
     Closed,
-    /// A broker is where none may be, under the policy of that number.
-    Forbidden(u64),
+    /// A broker is where none may be, under the policy of that number. Another client looks again
+    /// then.
+    Forbidden(u64, Instant),
     /// The client has come to its end; another one is made then.
     Broken(Instant),
 }
@@ -94,11 +55,14 @@ pub(super) struct Publisher {
     nudge: Nudge,
     origins: Arc<Origins>,
     gate: Arc<Gate>,
+    names: Names,
     targets: Arc<Keyed<Target>>,
     client: Option<Client>,
     road: Road,
     /// What is not handed over yet, oldest first.
     held: VecDeque<Held>,
+    /// What came before all of that, and waits for another of its destination.
+    parked: VecDeque<Held>,
     flights: Flights,
     served: HashMap<u32, Served>,
     /// Where the last event came from, as the header says it.
@@ -116,6 +80,7 @@ impl Publisher {
         nudge: Nudge,
         origins: &Arc<Origins>,
         gate: &Arc<Gate>,
+        lookups: &Lookups,
         targets: &Arc<Keyed<Target>>,
     ) -> Result<Self, String> {
         Ok(Self {
@@ -124,9 +89,11 @@ impl Publisher {
             nudge,
             origins: Arc::clone(origins),
             gate: Arc::clone(gate),
+            names: Names::new(lookups),
             targets: Arc::clone(targets),
             road: Road::Open,
             held: VecDeque::new(),
+            parked: VecDeque::new(),
             flights: Flights::default(),
             served: HashMap::new(),
             path: (Origin::HERE, origins.header(Origin::HERE)),
@@ -151,6 +118,7 @@ impl Publisher {
             condition: taken.condition(),
             target,
             is_down: false,
+            narrow: None,
         };
         self.served.insert(destination.id, served);
         true
@@ -165,14 +133,20 @@ impl Publisher {
         client.news(&mut news);
         let mut again = Vec::new();
         for (number, result) in news.reports.drain(..) {
-            let Some((order, taken)) = self.flights.end(number) else {
+            let Some(ended) = self.flights.end(number) else {
                 continue;
             };
             match result {
-                Ok(()) => self.arrived(taken, runs),
-                Err(code) => match Verdict::of(code) {
-                    Verdict::Again => again.push((order, taken)),
-                    verdict => self.failed(taken, code, verdict, runs),
+                Ok(()) => self.arrived(ended, runs),
+                Err(code) => match (Verdict::of(code), ended.held) {
+                    (Verdict::Again, Some(taken)) => again.push((ended.order, taken)),
+                    (Verdict::Again, None) => {}
+                    (verdict, taken) => {
+                        self.failed(ended.destination, code, verdict);
+                        taken
+                            .into_iter()
+                            .for_each(|taken| runs.settle(taken, verdict.outcome()));
+                    }
                 },
             }
         }
@@ -184,29 +158,38 @@ impl Publisher {
             self.look_at(&brokers);
         }
         self.news = news;
-        if is_over && !matches!(self.road, Road::Broken(_) | Road::Forbidden(_)) {
+        if is_over && !matches!(self.road, Road::Broken(_) | Road::Forbidden(..)) {
             self.end_client(Road::Broken(Instant::now() + REST));
         }
         self.take_back(again);
     }
 
-    fn arrived(&mut self, taken: Held, runs: &mut Runs) {
-        if matches!(self.road, Road::Narrow | Road::Closed) {
+    /// A record has arrived, if also after its event was given up.
+    fn arrived(&mut self, ended: Ended, runs: &mut Runs) {
+        if self.road == Road::Closed {
             self.road = Road::Open;
         }
-        if let Some(served) = self.served.get_mut(&taken.destination().id)
-            && std::mem::take(&mut served.is_down)
-        {
-            served.condition.up();
+        if let Some(served) = self.served.get_mut(&ended.destination) {
+            if std::mem::take(&mut served.is_down) {
+                served.condition.up();
+            }
+            if served.narrow.take().is_some() {
+                self.unpark();
+            }
         }
-        runs.settle(taken, Outcome::Delivered);
+        if let Some(taken) = ended.held {
+            runs.settle(taken, Outcome::Delivered);
+        }
     }
 
-    fn failed(&mut self, taken: Held, code: Code, verdict: Verdict, runs: &mut Runs) {
-        if code == Code::MessageTimedOut && self.road == Road::Open {
-            self.road = Road::Narrow;
-        }
-        if let Some(served) = self.served.get_mut(&taken.destination().id) {
+    fn failed(&mut self, destination: u32, code: Code, verdict: Verdict) {
+        let mut is_next = false;
+        if let Some(served) = self.served.get_mut(&destination) {
+            // The next may go.
+            is_next = served.narrow.is_some();
+            if code == Code::MessageTimedOut {
+                served.narrow = Some(Instant::now() + URGENT);
+            }
             let text = match (code, &*self.trouble) {
                 (Code::MessageTimedOut, trouble) if !trouble.is_empty() => trouble.to_owned(),
                 _ => format!("topic {:?}: {code}", served.target.topic),
@@ -219,14 +202,16 @@ impl Publisher {
                 _ => served.condition.note(&text),
             }
         }
-        runs.settle(taken, verdict.outcome());
+        if is_next {
+            self.unpark();
+        }
     }
 
     /// An error of the client or of a broker.
     fn err(&mut self, code: Code, reason: String) {
         match code {
             Code::AllBrokersDown => {
-                if matches!(self.road, Road::Open | Road::Narrow) {
+                if self.road == Road::Open {
                     self.road = Road::Closed;
                 }
                 if self.trouble.is_empty() {
@@ -261,14 +246,12 @@ impl Publisher {
     /// How the brokers do, and where they are: librdkafka goes where they say.
     fn look_at(&mut self, brokers: &Brokers) {
         let (policy, version) = (self.gate.current(), self.gate.version());
-        let places = brokers.places.iter();
-        let forbidden = places
-            .filter_map(|place| place.parse::<SocketAddr>().ok())
-            .find_map(|address| policy.check(address).err());
-        if let Some(why) = forbidden {
+        let now = Instant::now();
+        let addresses = self.names.addresses(&brokers.places, now);
+        if let Err(why) = policy.check_all(&addresses) {
             self.trouble = format!("a broker of this cluster is not to be used: {why}");
             self.all_down();
-            return self.end_client(Road::Forbidden(version));
+            return self.end_client(Road::Forbidden(version, now + LONG_REST));
         }
         if brokers.any_up && self.road == Road::Closed {
             self.road = Road::Open;
@@ -288,7 +271,18 @@ impl Publisher {
         self.take_back(flights);
     }
 
+    /// Has what waited for others of its destination looked at again.
+    fn unpark(&mut self) {
+        while let Some(taken) = self.parked.pop_back() {
+            self.held.push_front(taken);
+        }
+    }
+
     fn take_back(&mut self, mut flights: Vec<(u64, Held)>) {
+        if flights.is_empty() {
+            return;
+        }
+        self.unpark();
         flights.sort_by_key(|(order, _)| *order);
         for (_, taken) in flights.into_iter().rev() {
             self.held.push_front(taken);
@@ -299,7 +293,7 @@ impl Publisher {
     fn mend(&mut self, now: Instant) {
         let is_time = match self.road {
             Road::Broken(until) => now >= until,
-            Road::Forbidden(version) => version != self.gate.version(),
+            Road::Forbidden(version, until) => version != self.gate.version() || now >= until,
             _ => false,
         };
         if !is_time {
@@ -320,13 +314,20 @@ impl Publisher {
 
     /// Drops what has waited too long, whose subscription ended, or who has somewhere else to go.
     fn scan(&mut self, now: Instant, runs: &mut Runs) {
+        self.unpark();
         let road = &self.road;
+        let (served, flights) = (&self.served, &self.flights);
+        let is_kept = |taken: &Held| {
+            let id = taken.destination().id;
+            let narrow = served.get(&id).and_then(|served| served.narrow);
+            narrow.is_some_and(|until| until > now || flights.has_any_of(id))
+        };
         let outcome = |taken: &Held| {
             let reason = if taken.is_withdrawn() || taken.not_after() <= now {
                 Reason::Expired
-            } else if matches!(road, Road::Forbidden(_)) {
+            } else if matches!(road, Road::Forbidden(..)) {
                 Reason::Policy
-            } else if taken.is_urgent() && *road != Road::Open {
+            } else if taken.is_urgent() && (*road != Road::Open || is_kept(taken)) {
                 Reason::Unreachable
             } else {
                 return None;
@@ -347,7 +348,7 @@ impl Publisher {
         let is_closed = self.road == Road::Closed;
         // What librdkafka has may still arrive: it cannot be called back one by one.
         self.flights.give_up(
-            |taken, _| taken.is_withdrawn(),
+            |taken, _| taken.is_withdrawn() || taken.not_after() <= now,
             |taken| runs.settle(taken, Outcome::Dropped(Reason::Expired, 0)),
         );
         self.flights.give_up(
@@ -363,18 +364,15 @@ impl Publisher {
             let Some(taken) = self.held.front() else {
                 return;
             };
-            let may_go = match self.road {
-                Road::Open => true,
-                Road::Narrow => self.flights.is_empty(),
-                Road::Closed | Road::Forbidden(_) | Road::Broken(_) => false,
-            };
             let is_late = taken.is_withdrawn() || taken.not_after() <= now;
-            if !may_go && !is_late {
+            if !is_late && self.road != Road::Open {
                 return;
             }
-            let sent = match is_late {
-                true => Err(Refused::Late),
-                false => self.send(taken),
+            let must_wait = !is_late && self.must_wait(taken, now);
+            let sent = match (is_late, must_wait) {
+                (true, _) => Err(Refused::Late),
+                (false, true) => Ok(()),
+                (false, false) => self.send(taken),
             };
             if sent == Err(Refused::Full) {
                 return;
@@ -383,19 +381,41 @@ impl Publisher {
                 return;
             };
             match sent {
-                Ok(()) => self.flights.add(taken, now),
+                Ok(()) if must_wait => self.parked.push_back(taken),
+                Ok(()) => self.keep(taken, now),
                 Err(Refused::Error(code)) => match Verdict::of(code) {
                     Verdict::Again => {
                         self.held.push_front(taken);
                         return self.end_client(Road::Broken(now + REST));
                     }
-                    verdict => self.failed(taken, code, verdict, runs),
+                    verdict => {
+                        self.failed(taken.destination().id, code, verdict);
+                        runs.settle(taken, verdict.outcome());
+                    }
                 },
                 Err(Refused::Late | Refused::Full) => {
                     runs.settle(taken, Outcome::Dropped(Reason::Expired, 0));
                 }
             }
         }
+    }
+
+    /// Whether it goes after another of its destination, which is on its way and may not arrive.
+    fn must_wait(&self, taken: &Held, now: Instant) -> bool {
+        let id = taken.destination().id;
+        let narrow = self.served.get(&id).and_then(|served| served.narrow);
+        narrow
+            .is_some_and(|until| self.flights.has_any_of(id) || (taken.is_urgent() && until > now))
+    }
+
+    /// Keeps what was handed over.
+    fn keep(&mut self, taken: Held, now: Instant) {
+        if let Some(served) = self.served.get_mut(&taken.destination().id)
+            && let Some(until) = &mut served.narrow
+        {
+            *until = now + URGENT;
+        }
+        self.flights.add(taken, now);
     }
 
     fn send(&self, taken: &Held) -> Result<(), Refused> {
@@ -449,7 +469,7 @@ impl Work for Publisher {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let is_idle = self.held.is_empty() && self.flights.is_empty();
+        let is_idle = self.held.is_empty() && self.parked.is_empty() && self.flights.is_empty();
         let is_whole = self.client.is_some();
         (!is_idle || !is_whole).then_some(self.next_scan)
     }

@@ -50,12 +50,18 @@ impl Live {
         for address in addresses {
             match reach(address, peer, &brokers.settings).await {
                 Ok((line, cut)) => {
-                    let connection = greet(line, peer, &brokers.settings).await?;
-                    return Ok(Self {
-                        connection,
-                        address,
-                        _cut: cut,
-                    });
+                    match greet(line, peer, &brokers.settings).await {
+                        Ok(connection) => {
+                            return Ok(Self {
+                                connection,
+                                address,
+                                _cut: cut,
+                            });
+                        }
+                        // Another address may be another broker, but the login is the same.
+                        Err(error) if error.is_refusal() => return Err(error),
+                        Err(error) => failure = error,
+                    }
                 }
                 Err(error) => failure = error,
             }

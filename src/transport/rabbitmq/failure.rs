@@ -2,7 +2,7 @@
 
 use std::io;
 
-use lapin::protocol::{AMQPErrorKind, AMQPHardError};
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::{Error, ErrorKind};
 
 use crate::stats::{Outcome, Reason};
@@ -17,6 +17,7 @@ pub(crate) struct Failure {
     reason: Reason,
     errno: i32,
     why: String,
+    blames_a_message: bool,
 }
 
 impl Failure {
@@ -25,6 +26,7 @@ impl Failure {
             reason,
             errno: 0,
             why: why.into(),
+            blames_a_message: false,
         }
     }
 
@@ -40,6 +42,7 @@ impl Failure {
             reason,
             errno: error.raw_os_error().unwrap_or(0),
             why: shown(&error.to_string()),
+            blames_a_message: false,
         }
     }
 
@@ -55,7 +58,10 @@ impl Failure {
                     AMQPErrorKind::Soft(_) => Reason::Rejected,
                 };
                 let text = shown(&said.get_message().to_string());
-                Self::new(reason, format!("the broker says: {text}"))
+                Self {
+                    blames_a_message: is_precondition(said.kind()),
+                    ..Self::new(reason, format!("the broker says: {text}"))
+                }
             }
             ErrorKind::IOError(error) => Self::broken(error),
             ErrorKind::MissingHeartbeatError => {
@@ -79,6 +85,7 @@ impl Failure {
             reason: Reason::Unreachable,
             errno: error.raw_os_error().unwrap_or(0),
             why,
+            blames_a_message: false,
         }
     }
 
@@ -92,10 +99,25 @@ impl Failure {
         self.reason == Reason::Policy
     }
 
+    /// Whether the broker does not want us.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.reason == Reason::Refused
+    }
+
+    /// Whether it is about one message of those that were under way: for RabbitMQ, that it is
+    /// larger than its `max_message_size`.
+    pub(super) fn blames_a_message(&self) -> bool {
+        self.blames_a_message
+    }
+
     /// The text of it, without secrets.
     pub(crate) fn why(&self) -> &str {
         &self.why
     }
+}
+
+fn is_precondition(kind: &AMQPErrorKind) -> bool {
+    matches!(kind, AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED))
 }
 
 /// A text from outside as it may be shown: in one line, and not too long.

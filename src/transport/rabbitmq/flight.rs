@@ -38,6 +38,8 @@ pub(super) struct Flight {
     early: Vec<Landed>,
     /// What the identities of our messages begin with.
     run: u64,
+    /// Those that came back and were not confirmed yet.
+    returned: HashSet<u64>,
 }
 
 /// Where all messages of a socket go.
@@ -54,6 +56,7 @@ impl Flight {
             messages: FuturesUnordered::new(),
             early: Vec::new(),
             run,
+            returned: HashSet::new(),
         }
     }
 
@@ -108,31 +111,10 @@ impl Flight {
         self.gather(&mut landed);
         // The library hands a message that came back to whichever confirmation is next, and
         // confirms many in no order. It does so under a lock, which this waits for: afterwards all
-        // that the broker confirmed at one time has landed.
+        // that the broker confirmed by one frame has landed.
         drop(self.channel.wait_for_confirms().now_or_never());
         self.gather(&mut landed);
-        let returned: HashSet<u64> = landed
-            .iter()
-            .filter_map(|(_, landed)| match landed {
-                Ok(Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message))) => {
-                    let id = message.properties.message_id().as_ref()?;
-                    number_of(self.run, id.as_str())
-                }
-                _ => None,
-            })
-            .collect();
-        landed
-            .into_iter()
-            .map(|(number, landed)| {
-                let fate = match landed {
-                    _ if returned.contains(&number) => Fate::Returned,
-                    Ok(Confirmation::Nack(_)) => Fate::Rejected,
-                    Ok(_) => Fate::Confirmed,
-                    Err(error) => Fate::Lost(Failure::library(&error)),
-                };
-                (number, fate)
-            })
-            .collect()
+        judge(landed, &mut self.returned, self.run)
     }
 
     fn gather(&mut self, landed: &mut Vec<Landed>) {
@@ -140,6 +122,29 @@ impl Flight {
             landed.push(one);
         }
     }
+}
+
+/// What became of each. A message comes back before it is confirmed, and its number may come with
+/// the confirmation of any other, also by an earlier frame: it is kept until its own.
+fn judge(landed: Vec<Landed>, returned: &mut HashSet<u64>, run: u64) -> Vec<(u64, Fate)> {
+    let came_back = landed.iter().filter_map(|(_, landed)| match landed {
+        Ok(Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message))) => {
+            let id = message.properties.message_id().as_ref()?;
+            number_of(run, id.as_str())
+        }
+        _ => None,
+    });
+    returned.extend(came_back);
+    let fate = |(number, landed)| {
+        let fate = match landed {
+            Err(error) => Fate::Lost(Failure::library(&error)),
+            Ok(_) if returned.remove(&number) => Fate::Returned,
+            Ok(Confirmation::Nack(_)) => Fate::Rejected,
+            Ok(_) => Fate::Confirmed,
+        };
+        (number, fate)
+    };
+    landed.into_iter().map(fate).collect()
 }
 
 /// What tells a message from all others, and a repetition of it by that.
@@ -151,4 +156,44 @@ fn number_of(run: u64, identity: &str) -> Option<u64> {
     let (begin, number) = identity.split_once('-')?;
     let is_ours = u64::from_str_radix(begin, 16) == Ok(run);
     number.parse().ok().filter(|_| is_ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::message::{BasicReturnMessage, Delivery};
+
+    use super::*;
+
+    /// A confirmation with which that message comes back, if one does.
+    fn confirmed(number: u64, came_back: Option<u64>) -> Landed {
+        let message = came_back.map(|number| {
+            let name = ShortString::default;
+            let mut delivery = Delivery::mock(0, name(), name(), false, Vec::new());
+            let id = identity(7, number).into();
+            delivery.properties = BasicProperties::default().with_message_id(id);
+            BasicReturnMessage {
+                delivery,
+                reply_code: 312,
+                reply_text: "NO_ROUTE".into(),
+            }
+        });
+        (number, Ok(Confirmation::Ack(message)))
+    }
+
+    #[test]
+    fn what_came_back_is_known_until_its_own_confirmation() {
+        let mut returned = HashSet::new();
+        let mut fates = |landed| {
+            let fates = judge(landed, &mut returned, 7);
+            let fate = |(number, fate)| (number, matches!(fate, Fate::Returned));
+            fates.into_iter().map(fate).collect::<Vec<_>>()
+        };
+        // 6 comes back with 4, or with 3 from the same frame, and is confirmed later.
+        let first = fates(vec![confirmed(3, Some(4)), confirmed(4, Some(6))]);
+        assert_eq!(first, [(3, false), (4, true)]);
+        assert_eq!(fates(vec![confirmed(6, None)]), [(6, true)]);
+        // Sent again through the same channel it would be another message.
+        assert_eq!(fates(vec![confirmed(5, None)]), [(5, false)]);
+        assert_eq!(returned.len(), 0);
+    }
 }

@@ -17,7 +17,7 @@ use super::failure::Failure;
 use crate::stats::Reason;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::transport::runtime::{Running, Stopping};
+use crate::transport::runtime::{Running, Stopping, guarded};
 use crate::transport::tcp::retry::Retry;
 
 /// How often it is looked whether the policy still allows the connection.
@@ -103,7 +103,7 @@ impl Keeper {
             () = stopping.begun() => {}
             // Nobody needs it any more.
             () = now.closed() => {}
-            () = self.keep() => {}
+            () = self.work() => {}
         }
         let last = now.send_replace(Now::Idle);
         if let Now::Up(live) | Now::Blocked(live, _) = last {
@@ -111,8 +111,17 @@ impl Keeper {
         }
     }
 
-    async fn keep(&mut self) {
+    async fn work(&mut self) {
         self.wanted.notified().await;
+        while guarded("a link to RabbitMQ", self.keep()).await.is_err() {
+            let why = "a fault of ours, which is in the log";
+            self.now
+                .send_replace(Now::Down(Failure::new(Reason::Other, why)));
+            tokio::time::sleep(self.retry.pause()).await;
+        }
+    }
+
+    async fn keep(&mut self) {
         loop {
             let failure = match Live::make(&self.peer, &self.brokers).await {
                 Ok(live) => self.watch(Arc::new(live)).await,

@@ -11,6 +11,7 @@
 //! | `trust` | whom it trusts |
 //! | `kit` | what the client library runs on |
 //! | `publisher` | the task of one socket: what is published, and what became of it |
+//! | `entry` | an event in a publisher's hands |
 //! | `flight` | messages on their way to the broker |
 //! | `source` | queues that events are taken from |
 //! | `failure` | what went wrong, in words |
@@ -20,6 +21,7 @@
 
 mod account;
 mod connection;
+mod entry;
 mod failure;
 mod flight;
 mod grammar;

@@ -13,13 +13,14 @@ use lapin::types::{AMQPValue, FieldTable};
 use tokio::sync::watch;
 
 use super::Brokers;
+use super::entry::{Entry, Stage, settle};
 use super::failure::Failure;
 use super::flight::{Fate, Flight, Target};
 use super::grammar::Text;
 use super::link::{Link, Now, until};
 use crate::origin::{HEADER, Origin};
 use crate::stats::{Outcome, Reason};
-use crate::transport::runtime::Stopping;
+use crate::transport::runtime::{Stopping, guarded};
 use crate::transport::tcp::retry::Retry;
 use crate::transport::worker::{Arrivals, Condition, Held, Runs};
 
@@ -49,26 +50,15 @@ pub(super) struct Publisher {
     /// What the identities of our messages begin with.
     run: u64,
     flight: Option<Flight>,
+    /// When something was confirmed last, or something began to wait for that.
+    heard: Instant,
+    /// Up to that number they go one by one: one of them is to blame for the end of a channel.
+    alone_until: u64,
     /// Why our channel was closed, and when to open another.
     trouble: Option<(Failure, Instant)>,
     retry: Retry,
     /// How the destination of the last event is told how it does.
     condition: Option<Condition>,
-}
-
-/// An event, and how far it has come.
-struct Entry {
-    held: Held,
-    stage: Stage,
-    /// Whether the broker may have it already.
-    was_sent: bool,
-}
-
-#[derive(Debug)]
-enum Stage {
-    Waiting,
-    /// Since then.
-    Sent(Instant),
 }
 
 impl Publisher {
@@ -102,6 +92,8 @@ impl Publisher {
             look: true,
             run: Retry::new(Duration::ZERO, brokers.seed()).random(),
             flight: None,
+            heard: Instant::now(),
+            alone_until: 0,
             trouble: None,
             retry: Retry::new(brokers.settings.retry_time, brokers.seed()),
             condition: None,
@@ -111,10 +103,23 @@ impl Publisher {
 
     /// Works until the socket has no subscription any more, or the engine stops.
     pub(super) async fn run(mut self, mut stopping: Stopping) {
-        tokio::select! {
-            () = stopping.begun() => {}
-            () = self.publish() => {}
+        loop {
+            let work = guarded("a publisher to RabbitMQ", self.publish());
+            tokio::select! {
+                () = stopping.begun() => return,
+                ended = work => if ended.is_ok() { return },
+            }
+            self.begin_again();
         }
+    }
+
+    /// Settles what there is by dropping it, and goes on with what comes.
+    fn begin_again(&mut self) {
+        self.first += self.entries.len() as u64;
+        self.entries.clear();
+        self.urgent = 0;
+        self.ground();
+        self.look = true;
     }
 
     async fn publish(&mut self) {
@@ -157,8 +162,13 @@ impl Publisher {
     /// Tells how the destination does, as far as the link says it.
     fn look_at_link(&mut self) {
         let now = self.now.borrow_and_update().clone();
+        if !matches!(now, Now::Up(_)) {
+            self.heard = Instant::now();
+        }
         if !matches!(now, Now::Up(_) | Now::Blocked(..)) {
             self.ground();
+            // It is the link's trouble from now on; another connection may fare better.
+            self.trouble = None;
         }
         let Some(condition) = &self.condition else {
             return;
@@ -196,6 +206,21 @@ impl Publisher {
             }
         }
         self.forget();
+        if self.mute_at().is_some_and(|then| then <= now) {
+            let why = "the broker confirms nothing";
+            self.fail(Failure::new(Reason::Unreachable, why));
+        }
+    }
+
+    /// When to give up a channel on which nothing is confirmed any more.
+    fn mute_at(&self) -> Option<Instant> {
+        let is_up = matches!(&*self.now.borrow(), Now::Up(_));
+        let flight = self
+            .flight
+            .as_ref()
+            .filter(|flight| is_up && flight.len() > 0);
+        let (age, patience) = (self.brokers.limits.age, self.brokers.settings.command_time);
+        flight.and_then(|_| self.heard.checked_add(age.max(patience)))
     }
 
     /// Lets go of the settled ones before the first that is not.
@@ -211,7 +236,12 @@ impl Publisher {
         match &*self.now.borrow() {
             Now::Down(failure) => Some(failure.clone()),
             Now::Blocked(_, why) => Some(Failure::new(Reason::WouldBlockTimeout, &**why)),
-            Now::Up(_) => self.trouble.as_ref().map(|(failure, _)| failure.clone()),
+            // After the pause the next event tries it, whoever else would take that.
+            Now::Up(_) => {
+                let trouble = self.trouble.as_ref();
+                let trouble = trouble.filter(|(_, until)| *until > Instant::now());
+                trouble.map(|(failure, _)| failure.clone())
+            }
             Now::Idle => None,
         }
     }
@@ -264,8 +294,16 @@ impl Publisher {
         };
         let begin = self.unsent.saturating_sub(self.first) as usize;
         for index in begin..self.entries.len() {
-            if flight.len() >= self.brokers.settings.window {
+            let number = self.first + index as u64;
+            let most = match number < self.alone_until {
+                true => 1,
+                false => self.brokers.settings.window,
+            };
+            if flight.len() >= most {
                 break;
+            }
+            if flight.len() == 0 {
+                self.heard = Instant::now();
             }
             self.unsent = self.first + index as u64 + 1;
             let Some(entry) = self.entries[index].as_mut().filter(|one| one.is_waiting()) else {
@@ -275,7 +313,6 @@ impl Publisher {
             entry.was_sent = true;
             let (payload, origin) = (entry.held.payload().clone(), entry.held.origin());
             let properties = self.properties_for(origin);
-            let number = self.first + index as u64;
             flight
                 .publish(number, &self.target, payload, properties)
                 .await;
@@ -340,14 +377,17 @@ impl Publisher {
             _ => entries.map(|entry| entry.due(patience)).min(),
         };
         let retry = self.trouble.as_ref().map(|(_, until)| *until);
-        let retry = retry.filter(|_| self.flight.is_none() && !self.entries.is_empty());
-        first.into_iter().chain(retry).min()
+        // Without a link there is nothing to try.
+        let can_try = self.flight.is_none() && matches!(&*self.now.borrow(), Now::Up(_));
+        let retry = retry.filter(|_| can_try && !self.entries.is_empty());
+        let mute = self.mute_at();
+        first.into_iter().chain(retry).chain(mute).min()
     }
 
     /// Messages have landed.
     fn land(&mut self, landed: Vec<(u64, Fate)>) {
         let mut runs = Runs::default();
-        let (mut lost, mut went_well, mut note) = (None, false, None);
+        let (mut lost, mut losses, mut went_well, mut note) = (None, 0, false, None);
         for (number, fate) in landed {
             let outcome = match fate {
                 Fate::Confirmed => Outcome::Delivered,
@@ -360,20 +400,27 @@ impl Publisher {
                     Outcome::Dropped(Reason::Rejected, 0)
                 }
                 Fate::Lost(failure) => {
-                    lost = Some(failure);
+                    lost = Some((number, failure));
+                    losses += 1;
                     continue;
                 }
             };
             went_well = true;
             // What was given up meanwhile is settled otherwise.
-            let index = number.checked_sub(self.first).map(|index| index as usize);
-            if let Some(place) = index.and_then(|index| self.entries.get_mut(index)) {
-                self.urgent -= settle(place, outcome, &mut runs);
+            self.settle(number, outcome, &mut runs);
+        }
+        if let Some((number, failure)) = &lost
+            && failure.blames_a_message()
+        {
+            match losses == 1 && self.flight.as_ref().is_none_or(|flight| flight.len() == 0) {
+                true => self.settle(*number, Outcome::Dropped(Reason::TooBig, 0), &mut runs),
+                false => self.alone_until = self.unsent,
             }
         }
         drop(runs);
         self.forget();
         if went_well {
+            self.heard = Instant::now();
             self.link.did_well();
             self.retry.reset();
             self.trouble = None;
@@ -385,61 +432,16 @@ impl Publisher {
             }
         }
         // With one, the others of its channel are lost as well.
-        if let Some(failure) = lost {
+        if let Some((_, failure)) = lost {
             self.fail(failure);
         }
     }
-}
 
-/// Settles what is there, if something is; says how many urgent ones that were.
-fn settle(place: &mut Option<Entry>, outcome: Outcome, runs: &mut Runs) -> usize {
-    let Some(entry) = place.take() else { return 0 };
-    let urgent = usize::from(entry.held.is_urgent());
-    runs.settle(entry.held, outcome);
-    urgent
-}
-
-impl Entry {
-    fn is_waiting(&self) -> bool {
-        matches!(self.stage, Stage::Waiting)
-    }
-
-    /// What becomes of it, if it cannot wait any longer.
-    fn given_up(
-        &self,
-        now: Instant,
-        obstacle: Option<&Failure>,
-        patience: Duration,
-    ) -> Option<Outcome> {
-        let since = match self.stage {
-            Stage::Sent(since) => Some(since),
-            Stage::Waiting => None,
-        };
-        // The broker may have it, and may not.
-        let late = match self.was_sent {
-            true => Outcome::Dropped(Reason::Unanswered, 0),
-            false => Outcome::Dropped(Reason::Expired, 0),
-        };
-        match (since, obstacle) {
-            _ if self.held.not_after() <= now => Some(late),
-            (None, _) if self.held.is_withdrawn() => Some(Outcome::Dropped(Reason::Expired, 0)),
-            (None, Some(failure)) if failure.is_forbidden() || self.held.is_urgent() => {
-                Some(failure.outcome())
-            }
-            (Some(since), _) if self.held.is_urgent() && since + patience <= now => {
-                Some(Outcome::Dropped(Reason::Unanswered, 0))
-            }
-            _ => None,
-        }
-    }
-
-    /// When that may change by itself.
-    fn due(&self, patience: Duration) -> Instant {
-        match self.stage {
-            Stage::Sent(since) if self.held.is_urgent() => {
-                self.held.not_after().min(since + patience)
-            }
-            Stage::Sent(_) | Stage::Waiting => self.held.not_after(),
+    /// Settles the event of that number, if that was not done before.
+    fn settle(&mut self, number: u64, outcome: Outcome, runs: &mut Runs) {
+        let index = number.checked_sub(self.first).map(|index| index as usize);
+        if let Some(place) = index.and_then(|index| self.entries.get_mut(index)) {
+            self.urgent -= settle(place, outcome, runs);
         }
     }
 }

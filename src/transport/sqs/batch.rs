@@ -27,13 +27,14 @@ const ID_BYTES: usize = 128;
 pub(super) struct Message<'a> {
     pub(super) payload: &'a [u8],
     pub(super) path: &'a str,
-    /// For a FIFO queue: the parameter that names the group, and what no other message has.
-    pub(super) fifo: Option<(Option<&'a str>, &'a str)>,
+    /// For a FIFO queue: the group, and what no other message has.
+    pub(super) fifo: Option<(&'a str, &'a str)>,
 }
 
 /// Bytes that a message takes of [`BYTES`].
 pub(super) fn size(payload: &[u8], path: &str) -> usize {
-    payload.len() + HEADER.len() + "String".len() + path.len()
+    let text = std::str::from_utf8(payload).map(body);
+    text.map_or(0, |text| text.len()) + HEADER.len() + "String".len() + path.len()
 }
 
 impl Message<'_> {
@@ -50,7 +51,7 @@ impl Message<'_> {
             .message_attributes(HEADER, path);
         if let Some((group, unique)) = self.fifo {
             entry = entry
-                .message_group_id(group_of(self.payload, group))
+                .message_group_id(group)
                 .message_deduplication_id(unique);
         }
         entry.build().ok()
@@ -68,7 +69,7 @@ fn body(text: &str) -> Cow<'_, str> {
 }
 
 /// The group of an event: the value of that parameter, else the event's name.
-fn group_of(payload: &[u8], parameter: Option<&str>) -> String {
+pub(super) fn group_of(payload: &[u8], parameter: Option<&str>) -> String {
     let Ok(notification) = parse::jsonrpc(payload) else {
         return "bellwire".to_owned();
     };
@@ -107,6 +108,8 @@ pub(super) enum Verdict {
     Again(Reason, String),
     /// It is not wanted, and others may be.
     Rejected(Reason, String),
+    /// The request as a whole is not wanted: a smaller one may be.
+    Smaller(Reason, String),
     /// None is wanted as things are.
     Down(Reason, String),
 }
@@ -115,9 +118,10 @@ impl Verdict {
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::Delivered => Outcome::Delivered,
-            Self::Again(reason, _) | Self::Rejected(reason, _) | Self::Down(reason, _) => {
-                Outcome::Dropped(*reason, 0)
-            }
+            Self::Again(reason, _)
+            | Self::Rejected(reason, _)
+            | Self::Smaller(reason, _)
+            | Self::Down(reason, _) => Outcome::Dropped(*reason, 0),
         }
     }
 }
@@ -187,8 +191,18 @@ fn of_service(error: &SendMessageBatchError, code: &str, text: String) -> Verdic
     if error.is_queue_does_not_exist() || code.contains("NonExistentQueue") {
         return Verdict::Down(Reason::Rejected, text);
     }
-    if error.is_batch_request_too_long() {
-        return Verdict::Rejected(Reason::TooBig, text);
+    if error.is_batch_request_too_long() || code.contains("BatchRequestTooLong") {
+        return Verdict::Smaller(Reason::TooBig, text);
+    }
+    // What one message has that SQS does not take: it will be the same the next time.
+    let is_message = [
+        "InvalidParameter",
+        "MissingParameter",
+        "InvalidMessage",
+        "UnsupportedOp",
+    ];
+    if is_message.iter().any(|part| code.contains(part)) {
+        return Verdict::Smaller(Reason::Rejected, text);
     }
     let is_login = [
         "AccessDenied",

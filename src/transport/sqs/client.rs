@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_config::Region;
+use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
@@ -48,31 +49,41 @@ fn region(text: &Text) -> Region {
     Region::new(region.unwrap_or_else(|| REGION.to_owned()))
 }
 
-/// Makes the client. Its credentials are found by the SDK's usual chain, when they are needed.
-pub(super) async fn make(text: &Text, gate: &Arc<Gate>, lookups: &Lookups) -> Client {
-    let resolver = Allowed {
-        gate: Arc::clone(gate),
-        lookups: lookups.clone(),
-    };
-    let provider = Provider::Rustls(CryptoMode::Ring);
+fn tls() -> Provider {
+    Provider::Rustls(CryptoMode::Ring)
+}
+
+/// What clients of a queue share. Their credentials are found by the SDK's usual chain, when they
+/// are needed.
+pub(super) async fn settings(text: &Text) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
         .operation_attempt_timeout(ATTEMPT)
         .build();
-    let shared = aws_config::defaults(BehaviorVersion::latest())
+    aws_config::defaults(BehaviorVersion::latest())
         .region(region(text))
         // Whom credentials are asked for is not where events go.
-        .http_client(Builder::new().tls_provider(provider.clone()).build_https())
+        .http_client(Builder::new().tls_provider(tls()).build_https())
         .timeout_config(timeouts)
         .load()
-        .await;
-    let config = aws_sdk_sqs::config::Builder::from(&shared)
+        .await
+}
+
+/// Makes a client, with connections of its own.
+pub(super) fn make(
+    settings: &SdkConfig,
+    text: &Text,
+    gate: &Arc<Gate>,
+    lookups: &Lookups,
+) -> Client {
+    let resolver = Allowed {
+        gate: Arc::clone(gate),
+        lookups: lookups.clone(),
+    };
+    let http = Builder::new().tls_provider(tls());
+    let config = aws_sdk_sqs::config::Builder::from(settings)
         .endpoint_url(endpoint().unwrap_or_else(|| text.endpoint().to_owned()))
-        .http_client(
-            Builder::new()
-                .tls_provider(provider)
-                .build_with_resolver(resolver),
-        )
+        .http_client(http.build_with_resolver(resolver))
         // What is tried again, and when, is ours to say.
         .retry_config(RetryConfig::disabled());
     Client::from_conf(config.build())

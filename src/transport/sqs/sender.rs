@@ -1,9 +1,10 @@
 //! The task of one queue: gathers events into requests, and settles each by its entry's word.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use crate::origin::Origins;
 use crate::stats::{Outcome, Reason};
 use crate::transport::policy::Gate;
 use crate::transport::resolve::Lookups;
-use crate::transport::runtime::Stopping;
+use crate::transport::runtime::{Stopping, guarded};
 use crate::transport::socket::At;
 use crate::transport::tcp::retry::Retry;
 use crate::transport::worker::{Arrivals, Condition, Held};
@@ -42,6 +43,8 @@ pub(super) struct Queue {
 struct Event {
     held: Held,
     number: u64,
+    /// Its message group there.
+    group: Option<String>,
 }
 
 /// The events of a request, and what became of each.
@@ -54,6 +57,8 @@ pub(super) struct Sender {
     arrivals: Arrivals,
     waiting: VecDeque<Event>,
     numbers: u64,
+    /// Most events of one request.
+    most: usize,
     under_way: JoinSet<Sent>,
     retry: Retry,
     /// Nothing is sent before.
@@ -70,6 +75,7 @@ impl Sender {
             arrivals,
             waiting: VecDeque::new(),
             numbers: 0,
+            most: MESSAGES,
             under_way: JoinSet::new(),
             not_before: None,
             condition: None,
@@ -78,15 +84,26 @@ impl Sender {
 
     /// Sends until nobody can subscribe to it any more, or the engine stops.
     pub(super) async fn run(mut self, mut stopping: Stopping) {
-        let queue = &self.queue;
-        let client = tokio::select! {
-            client = client::make(&queue.text, &queue.gate, &queue.lookups) => client,
-            () = stopping.begun() => return,
-        };
+        loop {
+            let work = guarded("a sender to SQS", self.work());
+            tokio::select! {
+                () = stopping.begun() => return,
+                ended = work => if ended.is_ok() { return },
+            }
+            // What it had is settled by being dropped; it begins again with what comes.
+            self.waiting.clear();
+            self.under_way = JoinSet::new();
+        }
+    }
+
+    async fn work(&mut self) {
+        let settings = client::settings(&self.queue.text).await;
+        let mut made = None;
         let nudged = self.arrivals.nudged();
         let mut is_over = false;
         while !(is_over && self.waiting.is_empty() && self.under_way.is_empty()) {
             self.drop_late();
+            let client = self.client(&mut made, &settings);
             self.send(&client);
             let until = self.deadline();
             tokio::select! {
@@ -103,9 +120,25 @@ impl Sender {
                 () = nudged.notified() => {}
                 () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)),
                     if until.is_some() => {}
-                () = stopping.begun() => return,
             }
         }
+    }
+
+    /// The client that was made, or another one if the policy has changed since: connections that
+    /// stand are not asked about.
+    fn client(&self, made: &mut Option<(u64, Client)>, settings: &SdkConfig) -> Client {
+        let version = self.queue.gate.version();
+        let known = made.take().filter(|(known, _)| *known == version);
+        let make = || {
+            let Queue {
+                text,
+                gate,
+                lookups,
+                ..
+            } = &self.queue;
+            (version, client::make(settings, text, gate, lookups))
+        };
+        made.insert(known.unwrap_or_else(make)).1.clone()
     }
 
     /// Takes one event, and what came with it.
@@ -121,7 +154,10 @@ impl Sender {
     fn add(&mut self, held: Held) {
         self.condition = Some(held.condition());
         self.numbers += 1;
+        let text = &self.queue.text;
+        let group = || batch::group_of(held.payload(), text.group.as_deref());
         self.waiting.push_back(Event {
+            group: text.is_fifo().then(group),
             held,
             number: self.numbers,
         });
@@ -133,7 +169,9 @@ impl Sender {
             .waiting
             .iter()
             .map(|event| event.held.not_after().into());
-        let again = self.not_before.filter(|_| !self.waiting.is_empty());
+        // Once that has passed, what keeps us is a request, whose end is waited for anyway.
+        let again = self.not_before.filter(|until| *until > Instant::now());
+        let again = again.filter(|_| !self.waiting.is_empty());
         late.min().into_iter().chain(again).min()
     }
 
@@ -188,26 +226,32 @@ impl Sender {
     /// Makes one request of the oldest.
     fn request(&mut self, client: &Client) {
         let (mut events, mut entries, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while entries.len() < MESSAGES
-            && let Some(event) = self.waiting.front()
+        let (mut groups, mut left) = (HashSet::new(), Vec::new());
+        while entries.len() < self.most
+            && let Some(event) = self.waiting.pop_front()
         {
+            // If one failed, a later one of its group must not have come before it.
+            if event
+                .group
+                .as_ref()
+                .is_some_and(|group| !groups.insert(group.clone()))
+            {
+                left.push(event);
+                continue;
+            }
             let path = self.queue.origins.header(event.held.origin());
             let size = batch::size(event.held.payload(), &path);
             if !entries.is_empty() && bytes + size > BYTES {
+                left.push(event);
                 break;
             }
             let unique = format!("{:016x}-{}", self.queue.seed, event.number);
-            let text = &self.queue.text;
             let message = Message {
                 payload: event.held.payload(),
                 path: &path,
-                fifo: text.is_fifo().then_some((text.group.as_deref(), &*unique)),
+                fifo: event.group.as_deref().map(|group| (group, &*unique)),
             };
-            let entry = message.entry(entries.len());
-            let Some(event) = self.waiting.pop_front() else {
-                break;
-            };
-            match entry {
+            match message.entry(entries.len()) {
                 Some(entry) => {
                     bytes += size;
                     entries.push(entry);
@@ -215,6 +259,9 @@ impl Sender {
                 }
                 None => event.held.settle(Outcome::Dropped(Reason::Other, 0)),
             }
+        }
+        for event in left.into_iter().rev() {
+            self.waiting.push_front(event);
         }
         let request = client.send_message_batch();
         let request = request
@@ -233,10 +280,16 @@ impl Sender {
     fn settle(&mut self, sent: Sent) {
         let (mut trouble, mut arrived) = (None, false);
         let mut again = Vec::new();
+        let count = sent.len();
         for (event, verdict) in sent {
             match &verdict {
                 Verdict::Delivered => arrived = true,
-                Verdict::Rejected(_, why) => {
+                Verdict::Smaller(..) if count > 1 => {
+                    self.most = count / 2;
+                    again.push(event);
+                    continue;
+                }
+                Verdict::Rejected(_, why) | Verdict::Smaller(_, why) => {
                     arrived = true;
                     event.held.condition().note(why);
                 }
@@ -250,6 +303,9 @@ impl Sender {
                 }
             }
             event.held.settle(verdict.outcome());
+        }
+        if arrived {
+            self.most = MESSAGES.min(self.most * 2);
         }
         self.judge(trouble, arrived);
         for event in again.into_iter().rev() {
