@@ -9,7 +9,7 @@ use bellwire::{EventName, Handle, Occurrence, Reason};
 use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
 
 use super::counters::Counters;
-use super::functions::{self, Timers, Tools, one_line};
+use super::functions::{self, Lines, Timers, Tools, one_line};
 use super::guard::{Guard, Limits, Phase};
 use super::occurrence::Seen;
 use super::sandbox;
@@ -81,6 +81,7 @@ impl Program {
             guard: Arc::clone(&guard),
             counters: counters.clone(),
             timers: Timers::default(),
+            lines: Lines::default(),
         };
         guard.begin(Phase::Loading);
         let given = functions::table(&lua, &tools).map_err(failed)?;
