@@ -24,8 +24,9 @@ pub(super) fn is_plain(pattern: &[u8]) -> bool {
 pub(super) fn is_costly(text: &[u8], pattern: &[u8]) -> bool {
     let repeats = |byte: &&u8| matches!(byte, b'*' | b'+' | b'-' | b'?');
     let balanced = pattern.windows(2).filter(|pair| pair == b"%b").count();
-    // It is tried at each place, also in `gmatch`, to which `^` is no anchor.
-    let loops = pattern.iter().filter(repeats).count() + balanced + 1;
+    // Without an anchor it is tried at each place.
+    let places = usize::from(!pattern.starts_with(b"^"));
+    let loops = pattern.iter().filter(repeats).count() + balanced + places;
     let length = text.len() as f64 + 1.0;
     length.powi(i32::try_from(loops).unwrap_or(i32::MAX)) * pattern.len() as f64 > CHEAP
 }

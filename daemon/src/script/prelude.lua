@@ -27,21 +27,12 @@ function xpcall(f, handler, ...)
   return answer(pcall(f, ...))
 end
 
--- A coroutine begins to count anew, so it is charged when it is made. It is a `pcall` that runs in
--- it: one that ended with an error would close its variables (`<close>`) with the guard off.
-local function finish(ok, ...)
-  if not ok then error((...), 0) end
-  return ...
-end
-
+-- A coroutine begins to count anew, so it is charged when it is made.
 for _, name in ipairs { "create", "wrap" } do
   local make = coroutine[name]
   coroutine[name] = function(f)
-    if type(f) ~= "function" then
-      error("coroutine." .. name .. " takes a function, not a " .. type(f), 2)
-    end
     charge(1000)
-    return make(function(...) return finish(pcall_(f, ...)) end)
+    return make(f)
   end
 end
 
@@ -59,10 +50,11 @@ local function called(ok, result)
   return result
 end
 
--- Finalizers run with the guard off.
+-- These run with the guard off.
 function setmetatable(t, meta)
-  if type(meta) == "table" and rawget(meta, "__gc") ~= nil then
-    error("a script cannot have finalizers (__gc)", 2)
+  if type(meta) == "table" then
+    if rawget(meta, "__gc") ~= nil then error("a script cannot have finalizers (__gc)", 2) end
+    if rawget(meta, "__close") ~= nil then error("a script cannot have closers (__close)", 2) end
   end
   return (called(pcall_(setmetatable_, t, meta)))
 end
@@ -217,7 +209,9 @@ function string.match(s, p, init)
 end
 
 function string.gmatch(s, p, init)
-  if not costly(s, p) then return results(2, pcall_(gmatch, s, p, init)) end
+  -- Here `^` stands for itself.
+  local tried = type(p) == "string" and sub(p, 1, 1) == "^" and "%" .. p or p
+  if not costly(s, tried) then return results(2, pcall_(gmatch, s, p, init)) end
   local at, last = place(s, init) or #s + 2, nil
   return function()
     while at <= #s + 1 do

@@ -75,6 +75,17 @@ impl Program {
         counters: &Counters,
     ) -> Result<Self, String> {
         let failed = |error: mlua::Error| text_of(&error);
+        // An error of the guard closes the variables of its function before it leaves the hook,
+        // that is with the guard off.
+        if let Some((line, _)) = (1..)
+            .zip(code.text.lines())
+            .find(|(_, l)| l.contains("__close"))
+        {
+            let path = code.path.display();
+            return Err(format!(
+                "{path}:{line}: a script cannot have closers (__close)"
+            ));
+        }
         let (lua, guard) = sandbox::open(&code.limits).map_err(failed)?;
         let tools = Tools {
             handle: handle.clone(),
