@@ -669,12 +669,12 @@ fn a_script_that_says_and_declares_without_end_is_held_back() {
     let daemon = serve(
         r#"event_route["E_IN"] = function()
             for i = 1, 10000 do log("line " .. i) end
+            assert(not subscribe_event("E_OTHER", "zzz:1"))
             local taken, why = 0
             for i = 1, 2000 do
                 local ok, problem = pcall(raise_event, "E_NAME_" .. i)
                 if ok then taken = taken + 1 else why = problem end
             end
-            local bad = pcall(subscribe_event, "E_OTHER", "zzz:1")
             raise_event("E_OUT", { { "taken", taken }, { "why", why } })
         end"#,
     );
@@ -687,6 +687,9 @@ fn a_script_that_says_and_declares_without_end_is_held_back() {
         why.contains("the script has declared 1024 events already"),
         "{why}"
     );
+    daemon
+        .dir
+        .fail(1, &["subscribe", "E_OTHER", "udp:127.0.0.1:9"]);
     assert!(stat(&daemon, "script:unlogged") > 1000);
     assert!(daemon.errors().matches("script: line ").count() < 9000);
 }
@@ -791,6 +794,52 @@ fn a_reload_under_load_loses_no_event() {
     assert_eq!(stat(&daemon, "script:reloads"), RELOADS);
     assert_eq!(stat(&daemon, "evi:dropped"), 0);
     assert_eq!(stat(&daemon, "evi:delivered"), 2 * raised);
+}
+
+#[test]
+fn a_route_that_a_reload_adds_misses_none_of_its_events() {
+    let one = format!("{ECHO} -- one");
+    let two = format!("{ECHO}event_route.E_NEXT = function() end");
+    let file = configuration("") + "[queue]\nevents = 1000000\nbytes = 100000000\n";
+    let more = file.clone() + "[[subscribe]]\nevent = \"E_IN\"\nsocket = \"route:E_NEXT\"\n";
+    let home = Home::new();
+    fs::write(home.path("routes.lua"), &one).unwrap();
+    let daemon = home.serve(&file);
+    let (stop, raised) = (AtomicBool::new(false), AtomicU64::new(0));
+    let endless = AtomicU64::new(u64::MAX / 2);
+    thread::scope(|scope| {
+        let raiser = scope.spawn(|| load(&daemon, &stop, &raised, &endless));
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for _ in 0..10 {
+                daemon.dir.configure(&more);
+                reload(&daemon, &two, "; script loaded, event routes: 2");
+                daemon.dir.configure(&file);
+                reload(&daemon, &one, "; script loaded, event routes: 1");
+            }
+        }));
+        stop.store(true, Ordering::Relaxed);
+        raiser.join().unwrap();
+        result.unwrap();
+    });
+    assert_eq!(stat(&daemon, "evi:dropped_unreachable"), 0);
+}
+
+#[test]
+fn a_script_that_no_restart_helps_is_not_restarted_at_each_event() {
+    let daemon = serve_with(
+        r#"kept = {}
+        function startup_route()
+            while true do kept[#kept + 1] = ("x"):rep(10000) .. #kept end
+        end
+        event_route["E_IN"] = startup_route"#,
+        "memory_bytes = 8000000\nrun_seconds = 30\n",
+    );
+    for n in 0..50 {
+        raise(&daemon, "E_IN", &json!([n]));
+    }
+    eventually("all have run", || stat(&daemon, "script:runs") == 50);
+    let restarts = stat(&daemon, "script:restarts");
+    assert!((1..25).contains(&restarts), "{restarts}");
 }
 
 /// Has the files read again, and waits until the daemon has said these words once more.
