@@ -100,7 +100,7 @@ pub const NESTED_RAISES: u8 = 100;
 pub const NODE_NAME_BYTES: usize = 64;
 /// Most nodes that one event may pass.
 pub const PATH_NODES: usize = 16;
-/// Most different ways by which events may come to one process.
+/// Different ways, by which events came to one process of late, that are kept.
 pub const PATHS: usize = 4096;
 /// Deepest nesting of a JSON text taken from outside.
 pub const JSON_DEPTH: usize = 16;

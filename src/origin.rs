@@ -25,6 +25,8 @@ pub(crate) const HEADER: &str = "bellwire-path";
 pub(crate) struct Origin {
     /// The nodes it passed before this one, by their place in the list of paths; 0 is none.
     path: u16,
+    /// How often that place was taken before, as far as a byte tells.
+    turn: u8,
     /// How many handlers led to it, one within the other.
     depth: u8,
 }
@@ -33,7 +35,11 @@ const _: () = assert!(NESTED_RAISES < u8::MAX && PATHS <= u16::MAX as usize);
 
 impl Origin {
     /// Raised on this node, by no handler.
-    pub(crate) const HERE: Self = Self { path: 0, depth: 0 };
+    pub(crate) const HERE: Self = Self {
+        path: 0,
+        turn: 0,
+        depth: 0,
+    };
 
     /// Whether too many handlers led to it.
     #[inline]
@@ -133,16 +139,19 @@ pub(crate) enum Loop {
     /// The header is no list of nodes, or one that is too long: it may well be a loop.
     #[error("its {HEADER} is no list of at most {PATH_NODES} nodes")]
     Path,
-    /// As many different paths as are kept were seen already.
-    #[error("events have come by {PATHS} different paths already")]
-    Paths,
 }
 
-/// All paths by which events came to this process, each kept once.
+/// The paths by which events came to this process of late, each kept once.
+///
+/// There is room for so many; then the one that was kept first makes room. An event that came by
+/// it and is still on its way is published as if it came from here: should it go round, the nodes
+/// after this one still end it.
 #[derive(Debug, Default)]
 struct Paths {
-    texts: Vec<Arc<str>>,
-    places: HashMap<Arc<str>, u16>,
+    kept: Vec<(Arc<str>, u8)>,
+    places: HashMap<Arc<str>, usize>,
+    /// The place to take next.
+    next: usize,
 }
 
 impl Paths {
@@ -151,24 +160,37 @@ impl Paths {
         KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The place of a path, counted from 1; `None` if there are too many.
-    fn place(&mut self, path: &str) -> Option<u16> {
-        if let Some(&place) = self.places.get(path) {
-            return Some(place);
+    /// The origin of what came by that path.
+    fn origin(&mut self, path: &str) -> Origin {
+        let place = match self.places.get(path) {
+            Some(&place) => place,
+            None => self.keep(path.into()),
+        };
+        Origin {
+            path: u16::try_from(place + 1).unwrap_or(0),
+            turn: self.kept[place].1,
+            depth: 0,
         }
-        if self.texts.len() >= PATHS {
-            return None;
-        }
-        let path: Arc<str> = path.into();
-        self.texts.push(Arc::clone(&path));
-        let place = u16::try_from(self.texts.len()).ok()?;
-        self.places.insert(path, place);
-        Some(place)
     }
 
-    fn text(&self, place: u16) -> Option<&str> {
-        let index = usize::from(place).checked_sub(1)?;
-        self.texts.get(index).map(|text| &**text)
+    fn keep(&mut self, path: Arc<str>) -> usize {
+        let place = self.next;
+        self.next = (place + 1) % PATHS;
+        match self.kept.get_mut(place) {
+            Some((old, turn)) => {
+                self.places.remove(old);
+                (*old, *turn) = (Arc::clone(&path), turn.wrapping_add(1));
+            }
+            None => self.kept.push((Arc::clone(&path), 0)),
+        }
+        self.places.insert(path, place);
+        place
+    }
+
+    fn text(&self, origin: Origin) -> Option<&str> {
+        let place = usize::from(origin.path).checked_sub(1)?;
+        let (text, turn) = self.kept.get(place)?;
+        (*turn == origin.turn).then_some(text)
     }
 }
 
@@ -185,7 +207,7 @@ impl Origins {
 
     /// The header to publish an event with.
     pub(crate) fn header(&self, origin: Origin) -> Arc<str> {
-        match Paths::lock().text(origin.path) {
+        match Paths::lock().text(origin) {
             Some(path) => format!("{path},{}", self.own.as_str()).into(),
             None => Arc::clone(&self.own.0),
         }
@@ -204,8 +226,7 @@ impl Origins {
         if nodes().count() >= PATH_NODES || nodes().any(|node| NodeName::new(node).is_err()) {
             return Err(Loop::Path);
         }
-        let path = Paths::lock().place(header).ok_or(Loop::Paths)?;
-        Ok(Origin { path, depth: 0 })
+        Ok(Paths::lock().origin(header))
     }
 }
 
@@ -253,19 +274,28 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_kept_once_and_there_are_not_too_many() {
+    fn a_path_is_kept_once_and_the_oldest_makes_room() {
         let mut paths = Paths::default();
-        for n in 1..=PATHS as u16 {
-            assert_eq!(paths.place(&format!("n{n}")), Some(n));
-        }
-        assert_eq!(paths.place("one more"), None);
-        assert_eq!(paths.place("n7"), Some(7));
-        assert_eq!((paths.text(7), paths.text(0)), (Some("n7"), None));
+        let all: Vec<Origin> = (0..PATHS).map(|n| paths.origin(&format!("n{n}"))).collect();
+        assert_eq!(paths.origin("n7"), all[7]);
+        let text = |paths: &Paths, n: usize| paths.text(all[n]).map(str::to_owned);
+        assert_eq!(text(&paths, 0).as_deref(), Some("n0"));
+        let newest = paths.origin("one more");
+        assert_eq!(text(&paths, 0), None, "its place has another by now");
+        assert_eq!(text(&paths, 1).as_deref(), Some("n1"));
+        assert_eq!(paths.text(newest), Some("one more"));
+        assert_ne!(paths.origin("n0"), all[0]);
+        assert_eq!(text(&paths, 1), None);
+        assert_eq!((paths.kept.len(), paths.places.len()), (PATHS, PATHS));
+        assert_eq!(paths.text(Origin::HERE), None);
     }
 
     #[test]
     fn what_a_handler_raises_is_one_deeper_and_comes_by_the_same_path() {
-        let path = Origin { path: 5, depth: 0 };
+        let path = Origin {
+            path: 5,
+            ..Origin::HERE
+        };
         assert_eq!(current(), Origin::HERE);
         let inner = within(path, || {
             let deep = Origin { depth: 6, ..path };
@@ -274,11 +304,11 @@ mod tests {
             assert_eq!(panicked.unwrap_err().downcast_ref::<String>().unwrap(), "7");
             (current(), handling(current(), current))
         });
-        assert_eq!(inner, (path, Origin { path: 5, depth: 1 }));
+        assert_eq!(inner, (path, Origin { depth: 1, ..path }));
         assert_eq!(current(), Origin::HERE);
         let deepest = Origin {
-            path: 0,
             depth: u8::MAX,
+            ..Origin::HERE
         };
         assert_eq!(handling(deepest, current), deepest);
     }

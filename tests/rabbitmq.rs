@@ -464,6 +464,8 @@ fn what_was_confirmed_outlives_a_broker_that_is_killed_under_load() {
         raise_all(&event, raised..raised + 500);
         raised += 500;
         broker.run();
+        // No more than the queue holds, nor until it is too old.
+        wait_long("room", || (engine.stats().in_flight < 1000).then_some(()));
     }
     delivered(&engine, raised);
     let taken = wait_long("all at the consumer", || {

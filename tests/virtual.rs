@@ -209,7 +209,10 @@ fn a_parallel_group_with_no_member_alive_drops_once() {
     raise_all(&event, 0..5);
     let stats = settled(&engine);
     assert_eq!((stats.matched, stats.dropped.of(Reason::NoTarget)), (5, 5));
-    assert!(matches!(only(&engine, "E_X").state, State::Down { .. }));
+    let listed = only(&engine, "E_X");
+    assert!(matches!(listed.state, State::Down { .. }));
+    let enoent = rustix::io::Errno::NOENT.raw_os_error();
+    assert_eq!(listed.last_errno, Some(enoent));
 }
 
 #[test]

@@ -182,8 +182,10 @@ mod tests {
     #[test]
     fn a_signal_does_not_end_it_and_a_broken_poll_closes() {
         let shared = shared();
-        let mut bed = Bed::default();
-        bed.errors = vec![io::ErrorKind::Other, io::ErrorKind::Interrupted];
+        let mut bed = Bed {
+            slept: Vec::new(),
+            errors: vec![io::ErrorKind::Other, io::ErrorKind::Interrupted],
+        };
         let reactor = Reactor::new(Arc::clone(&shared), &mut bed).unwrap();
         reactor.run();
         assert_eq!(bed.slept, [None; 2]);

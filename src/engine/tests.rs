@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::still::Void;
 use super::{Config, Event, Raised, Still, control};
-use crate::limits::PAYLOAD_BYTES;
+use crate::limits::{PAYLOAD_BYTES, UDP_PAYLOAD_BYTES};
 use crate::os::Answer;
 use crate::registry::Expire;
 use crate::stats::{Outcome, Reason, Stats};
@@ -16,8 +16,10 @@ const UDP: &str = "udp:127.0.0.1:9";
 
 /// An engine whose lanes hold two events.
 fn still() -> (Still, Event) {
-    let mut config = Config::default();
-    config.lane_events = 2;
+    let config = Config {
+        lane_events: 2,
+        ..Config::default()
+    };
     let still = Still::new(config);
     let event = still.handle.declare("E").unwrap();
     (still, event)
@@ -222,6 +224,33 @@ fn what_waits_for_a_member_at_the_end_is_counted() {
         (0, 1)
     );
     go.wait();
+}
+
+#[test]
+fn an_event_too_big_for_one_member_goes_to_the_next_and_says_nothing_about_the_first() {
+    let (mut still, event) = still();
+    still.handle.route("handler", |_| {}).unwrap();
+    subscribe(&still, "virtual:FAILOVER udp:127.0.0.1:9 route:handler");
+    let half = "x".repeat(UDP_PAYLOAD_BYTES / 2);
+    let raised = event.raise(|p| {
+        p.str("one", &half).str("other", &half);
+    });
+    assert_eq!(raised, Raised::Queued);
+    still.settle();
+    let shared = Arc::clone(&still.handle.shared);
+    wait_for(|| (!shared.reports.is_empty()).then_some(()));
+    raise(&event);
+    still.settle();
+    let listed = still.handle.subscriptions(Some("E")).remove(0);
+    let [first, next] = &listed.members[..] else {
+        panic!("two members");
+    };
+    assert_eq!(
+        (first.tried, first.delivered, first.held_secs),
+        (2, 1, None)
+    );
+    assert_eq!((next.tried, next.delivered), (1, 1));
+    assert_eq!((listed.matched, listed.delivered), (2, 2));
 }
 
 #[test]

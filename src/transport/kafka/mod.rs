@@ -153,11 +153,9 @@ impl Endpoint for Topic {
         Ok(())
     }
 
+    /// Names are looked up, and a client with its threads is made.
     fn may_wait(&self) -> bool {
-        self.text
-            .brokers
-            .iter()
-            .any(|at| matches!(at, At::Host { .. }))
+        true
     }
 
     fn addresses(&self) -> Vec<SocketAddr> {

@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::queue::{Queue, QueueLimits, Waiting};
 use super::thread::{Batch, Item, Marks};
@@ -16,11 +18,18 @@ use crate::stats::{Outcome, Page, Reason, Ticket};
 /// Most bytes in a worker's hands, unless it asks for more. One parcel may always be there.
 const WINDOW_BYTES: usize = 1 << 20;
 
+/// Payloads in a worker's hands that are no copies. Each keeps a whole block of the raiser's arena
+/// as long as the worker has it: few enough for a worker that keeps up, and no more than that.
+const GUESTS: usize = 64;
+/// When a worker is looked at again that was full with what others gave it: no outcome of ours
+/// would tell that it has room.
+const AGAIN: Duration = Duration::from_millis(5);
+
 /// An outlet whose parcels go to a worker thread.
 #[derive(Debug)]
 pub(crate) struct Feed {
     destination: Arc<Destination>,
-    worker: Worker,
+    pub(super) worker: Worker,
     queue: Queue,
     /// Of the parcels in the worker's hands, oldest first, with their bytes. None stands for one
     /// that was settled before an older one.
@@ -33,6 +42,8 @@ pub(crate) struct Feed {
     window: usize,
     window_bytes: usize,
     marks: Arc<Marks>,
+    /// When to look again whether the worker has room.
+    again: Option<Instant>,
 }
 
 impl Feed {
@@ -54,6 +65,7 @@ impl Feed {
             window: window.clamp(1, Marks::MAX),
             window_bytes: WINDOW_BYTES,
             marks: Arc::default(),
+            again: None,
         }
     }
 
@@ -80,6 +92,8 @@ impl Feed {
                 return self.close(Reason::Shutdown);
             }
         }
+        let is_shut_out = self.held == 0 && !self.queue.is_empty();
+        self.again = is_shut_out.then(|| cx.now + AGAIN);
         self.queue.settle_in(cx.now);
     }
 
@@ -102,6 +116,10 @@ impl Feed {
         } = parcel;
         let is_urgent = ticket.is_urgent();
         let sequence = self.settled + self.handed.len() as u64;
+        let payload = match self.held < GUESTS {
+            true => payload,
+            false => Bytes::copy_from_slice(&payload),
+        };
         self.held += 1;
         self.held_bytes += payload.len();
         self.handed.push_back(Some((ticket, payload.len())));
@@ -140,12 +158,15 @@ impl Outlet for Feed {
 
     fn deadline(&self) -> Option<Instant> {
         let (late, settles) = (self.queue.deadline(), self.queue.settles_at());
-        late.into_iter().chain(settles).min()
+        late.into_iter().chain(settles).chain(self.again).min()
     }
 
     fn tick(&mut self, cx: &Context<'_>) {
         self.queue.drop_late(cx.now);
         self.queue.settle_in(cx.now);
+        if self.again.is_some_and(|again| again <= cx.now) {
+            self.hand_over(cx);
+        }
     }
 
     fn outcome(&mut self, sequence: u64, outcome: Outcome) {

@@ -291,41 +291,6 @@ fn too_many_or_too_large_drop_the_oldest_or_the_newest() {
 }
 
 #[test]
-fn what_waits_for_long_lets_go_of_the_raisers_memory() {
-    let mut stage = Stage::new(1, QueueLimits::default());
-    let block = Bytes::from(vec![9; 64]);
-    for millis in [0, 0, 60] {
-        let cx = stage.at(millis);
-        let parcel = Parcel {
-            payload: block.slice(..10),
-            ticket: Ticket::open(&stage.totals, &stage.page, 0),
-            manner: Manner::default(),
-            origin: Origin::HERE,
-        };
-        stage.feed.deliver(parcel, &cx);
-        stage.feed.flush(&cx);
-    }
-    assert_eq!(stage.has(), [9]);
-    // The first went on to the worker; the other two leave after 100 ms each.
-    for (millis, is_shared) in [(99, true), (100, true), (159, true), (160, false)] {
-        let cx = stage.at(millis);
-        assert_eq!(
-            stage.feed.deadline().is_some_and(|at| at <= cx.now),
-            millis % 100 == 0 || millis == 160,
-            "{millis}"
-        );
-        stage.feed.tick(&cx);
-        if millis == 160 {
-            stage.tell(Word::Settle(1, DELIVERED));
-            stage.settle(1);
-            // What the worker has next is a copy already.
-            assert_eq!(stage.has(), [9]);
-        }
-        assert_eq!(!block.is_unique(), is_shared, "{millis}");
-    }
-}
-
-#[test]
 fn what_waits_too_long_is_dropped_on_time() {
     let limits = QueueLimits {
         age: Duration::from_millis(100),
@@ -405,21 +370,52 @@ fn a_worker_has_a_megabyte_at_most_in_its_hands() {
 }
 
 #[test]
-fn what_waits_for_longer_does_not_hold_its_block() {
-    let mut stage = Stage::new(1, QueueLimits::default());
-    let blocks: Vec<Bytes> = (0..4).map(|byte| Bytes::from(vec![byte; 10])).collect();
-    stage.deliver_all(0, blocks[..2].iter().cloned(), 0);
-    stage.deliver_all(0, blocks[2..].iter().cloned(), 0);
-    assert_eq!(stage.has(), [0]);
-    assert!(!blocks[0].is_unique(), "the worker has it");
-    for block in &blocks[1..] {
-        assert!(block.is_unique());
+fn what_a_worker_has_for_long_holds_few_blocks() {
+    let mut stage = Stage::new(100, QueueLimits::default());
+    let blocks: Vec<Bytes> = (0..100).map(|byte| Bytes::from(vec![byte; 10])).collect();
+    stage.deliver_all(0, blocks.iter().cloned(), 0);
+    assert_eq!(stage.has().len(), 100);
+    let held = blocks.iter().filter(|block| !block.is_unique());
+    assert_eq!(held.count(), 64);
+}
+
+/// An event lay there until the next one came, or it was too old: nothing of its own was with the
+/// worker, so that no outcome told that there was room.
+#[test]
+fn what_found_the_worker_full_with_anothers_events_goes_on_by_itself() {
+    let mut stage = Stage::new(1000, QueueLimits::default());
+    let worker = stage.feed.worker.clone();
+    while !worker.is_full() {
+        stage.deliver(0, 0..1, 0);
     }
-    for payload in 1..4 {
-        stage.tell(Word::Settle(1, DELIVERED));
-        stage.settle(1);
-        assert_eq!(stage.has(), [payload]);
+    let destination = Arc::new(Destination {
+        id: 8,
+        key: "other".into(),
+        endpoint: Box::new(Nowhere),
+        health: Health::default(),
+    });
+    let limits = QueueLimits::default();
+    let other = Feed::new(&destination, &worker, 8, limits);
+    let first = std::mem::replace(&mut stage.feed, other);
+    stage.deliver(1, 77..78, 0);
+    let due = stage.feed.deadline().unwrap();
+    assert!(due <= stage.at(1000).now, "long before it is too old");
+    // The worker leaves what it has, and looks at the next.
+    loop {
+        let is_there = stage.has().contains(&77);
+        stage.tell(Word::Return);
+        if is_there {
+            break;
+        }
+        if !worker.is_full() {
+            let now = Context {
+                now: due,
+                ..stage.at(0)
+            };
+            stage.feed.tick(&now);
+        }
     }
+    drop(first);
 }
 
 #[test]
