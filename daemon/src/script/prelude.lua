@@ -188,17 +188,15 @@ local function captured(s, begin, finish, ...)
 end
 
 function string.find(s, p, init, plain)
-  if type(s) == "string" and type(p) == "string" and (plain or given.is_plain(p)) then
-    if #s * #p < 1000000 then return results(2, pcall_(find, s, p, init, true)) end
-    local begin = place(s, init)
-    if not begin then return nil end
-    charge_for(s)
-    return given.locate(s, p, begin)
+  local texts = type(s) == "string" and type(p) == "string"
+  if not texts or plain and #s * #p < 1000000 or not plain and not given.costly(s, p) then
+    return results(2, pcall_(find, s, p, init, plain))
   end
-  if not costly(s, p) then return results(2, pcall_(find, s, p, init)) end
   local begin = place(s, init)
   if not begin then return nil end
-  return results(2, given.search(s, p, begin))
+  if not plain and not given.is_plain(p) then return results(2, given.search(s, p, begin)) end
+  charge_for(s)
+  return given.locate(s, p, begin)
 end
 
 function string.match(s, p, init)
