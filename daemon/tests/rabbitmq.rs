@@ -7,8 +7,6 @@ mod support;
 #[allow(dead_code, reason = "each test file uses its part")]
 #[path = "../../tests/support/broker.rs"]
 mod broker;
-#[path = "../../tests/support/ports.rs"]
-mod ports;
 
 use std::path::{Path, PathBuf};
 

@@ -16,8 +16,8 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use serde_json::json;
 
+use super::broker::free_ports;
 use super::eventually;
-use super::ports::free_ports;
 use super::wait_for;
 
 /// The server. Killed when dropped.
