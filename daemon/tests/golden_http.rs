@@ -14,16 +14,12 @@ use support::{Home, PATIENCE};
 const DIFFERENT: &[(&str, &str)] = &[
     ("version_like_which", "lists the commands of that server"),
     (
-        "subscribe_rabbit",
-        "the transport is not part of this build",
-    ),
-    (
         "subscribers_list_event",
-        "lists subscriptions of those transports",
+        "shows what a broker's subscription ends by, and its port",
     ),
     (
         "subscribers_list",
-        "lists subscriptions of those transports",
+        "shows what a broker's subscription ends by, and its port",
     ),
     (
         "subscribers_list_after_expire0",

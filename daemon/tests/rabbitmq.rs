@@ -3,10 +3,12 @@
 
 mod support;
 
-/// The broker of the library's tests.
+// The broker of the library's tests.
 #[allow(dead_code, reason = "each test file uses its part")]
 #[path = "../../tests/support/broker.rs"]
 mod broker;
+#[path = "../../tests/support/ports.rs"]
+mod ports;
 
 use std::path::{Path, PathBuf};
 

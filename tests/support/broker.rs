@@ -28,6 +28,7 @@ use serde_json::Value as Json;
 use serde_json::json;
 
 use super::TempDir;
+use super::ports::free_ports;
 use super::unique;
 
 /// Where Debian keeps the scripts that any user may run.
@@ -220,12 +221,6 @@ impl Drop for Broker {
         self.mapper.wait().ok();
         self.wait();
     }
-}
-
-/// Ports that nobody listens on. Somebody may be faster; not likely.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// A Python that has pika.

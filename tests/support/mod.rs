@@ -9,6 +9,7 @@ pub(crate) mod golden;
 pub(crate) mod kafka;
 #[cfg(feature = "sqs")]
 pub(crate) mod moto;
+pub(crate) mod ports;
 pub(crate) mod receiver;
 pub(crate) mod stream;
 pub(crate) mod xmlrpc;

@@ -17,6 +17,7 @@ use serde_json::Value as Json;
 use serde_json::json;
 
 use super::eventually;
+use super::ports::free_ports;
 use super::wait_for;
 
 /// The server. Killed when dropped.
@@ -27,10 +28,8 @@ pub(crate) struct Moto {
 
 impl Moto {
     pub(crate) fn new() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        Self::at(address)
+        let [port] = free_ports();
+        Self::at(([127, 0, 0, 1], port).into())
     }
 
     pub(crate) fn at(address: SocketAddr) -> Self {
