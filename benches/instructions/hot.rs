@@ -39,7 +39,7 @@ impl Hot {
     /// With that many subscriptions, all caches of the raising thread warm.
     ///
     /// # Panics
-    /// Never: all names and sockets are good.
+    /// When an event that it raises does not come to every subscription.
     pub fn new(subscriptions: usize, socket: fn(usize) -> String) -> Self {
         let still = Still::new(Config::default());
         let event = still.handle.declare(EVENT).expect("a good name");
@@ -48,6 +48,8 @@ impl Hot {
         if subscriptions > 0 {
             hot.raise();
             hot.turn();
+            // What is counted later must be work that is done.
+            assert_eq!(hot.matched(), (TIMES * subscriptions) as u64);
         }
         hot
     }

@@ -36,7 +36,7 @@ mod counted {
 
     fn raised(socket: fn(usize) -> String) -> Hot {
         let hot = Hot::new(SUBSCRIPTIONS, socket);
-        hot.raise_once();
+        assert_eq!(hot.raise_once(), bellwire::Raised::Queued);
         hot
     }
 

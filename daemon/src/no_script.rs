@@ -17,13 +17,13 @@ pub(crate) struct Script;
 #[derive(Debug)]
 pub(crate) enum Loaded {}
 
-/// Holds nothing back.
+/// No script that is ready.
 #[derive(Debug)]
-pub(crate) struct Hold;
+pub(crate) enum Held {}
 
-impl Hold {
-    pub(crate) fn release(self) {}
-}
+/// Set when the daemon is told to stop.
+#[allow(clippy::disallowed_types, reason = "what signal-hook takes")]
+pub(crate) type Stopping = Arc<std::sync::atomic::AtomicBool>;
 
 impl Loaded {
     pub(crate) fn routes(&self) -> usize {
@@ -32,7 +32,7 @@ impl Loaded {
 }
 
 impl Script {
-    pub(crate) fn new(_: Handle) -> Self {
+    pub(crate) fn new(_: Handle, _: Stopping) -> Self {
         Self
     }
 
@@ -43,13 +43,23 @@ impl Script {
         }
     }
 
-    pub(crate) fn forget(&self, loaded: &Loaded) {
-        match *loaded {}
-    }
-
-    pub(crate) fn run(&mut self, loaded: Loaded) -> Result<Option<Hold>, Failure> {
+    pub(crate) fn hold(&self, loaded: Loaded) -> Result<Option<Held>, Failure> {
         match loaded {}
     }
+
+    pub(crate) fn give_up(&self, held: Held) {
+        match held {}
+    }
+
+    pub(crate) fn release(&mut self, held: Held) {
+        match held {}
+    }
+
+    pub(crate) fn owns(&self, _: &str, _: &str) -> bool {
+        false
+    }
+
+    pub(crate) fn renew(&self) {}
 
     pub(crate) fn described(&self) -> Option<String> {
         None

@@ -124,7 +124,10 @@ impl Handle {
     }
 
     /// Subscribes to an event that is declared only if the socket can be used.
-    pub(crate) fn subscribe_declaring(
+    ///
+    /// # Errors
+    /// Those of [`subscribe`](Self::subscribe), and when the event cannot be declared.
+    pub fn subscribe_declaring(
         &self,
         event: &str,
         socket: &str,

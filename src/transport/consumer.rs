@@ -64,7 +64,7 @@ impl<C: Consume> Consuming<C> {
     /// Runs the first event; none is left if there is no outcome.
     fn run_first(&mut self, delivery: &Delivery<'_>) -> Option<Outcome> {
         let (destination, item) = (delivery.destination()?, delivery.first()?);
-        if delivery.is_withdrawn() {
+        if delivery.is_withdrawn() || item.not_after <= Instant::now() {
             return Some(Outcome::Dropped(Reason::Expired, 0));
         }
         let Some(occurrence) = Occurrence::new(item.payload.clone()) else {

@@ -21,6 +21,10 @@ pub(super) struct Counts {
     pub(super) reloads: u64,
     /// Starts anew, because the script kept too much memory.
     pub(super) restarts: u64,
+    /// Lines that it did not log, as they were too many.
+    pub(super) unlogged: u64,
+    /// Events that scripts have declared by naming them.
+    pub(super) declared: u64,
     /// Whether there is a script, or was one.
     pub(super) has_script: bool,
 }
@@ -47,6 +51,8 @@ impl Counters {
             ("nested", counts.nested),
             ("reloads", counts.reloads),
             ("restarts", counts.restarts),
+            ("unlogged", counts.unlogged),
+            ("declared", counts.declared),
         ];
         let named = |(name, value): (&str, u64)| (format!("script:{name}"), value);
         list.map(named).into()

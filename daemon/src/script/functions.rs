@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bellwire::{Expire, Handle, Raised, Reason};
+use bellwire::{EventName, Expire, Handle, Raised, Reason};
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 use tracing::Level;
 
@@ -13,10 +13,14 @@ use super::guard::{Guard, Phase};
 use super::matching;
 use super::params::{Given, text_of};
 
+/// Most lines that a script logs in a second.
+const LINES: u32 = 100;
 /// Most timers of one script.
 const TIMERS: usize = 256;
 /// Shortest and longest period of a timer, in seconds.
 const PERIOD: std::ops::RangeInclusive<f64> = 0.001..=86_400.0 * 365.0;
+/// Most events that scripts declare by their names while the daemon runs.
+const DECLARED: u64 = 1024;
 /// Longest text of one line in the log, in characters.
 const LOG_CHARS: usize = 4096;
 
@@ -38,16 +42,27 @@ impl Timers {
         self.with(|timers| timers.iter().map(|timer| timer.due).min())
     }
 
-    /// Takes those that are due at that time: each once, however many periods have passed.
-    pub(super) fn take_due(&self, now: Instant) -> Vec<Function> {
+    /// Takes the one that has been due for longest, with its place, if one is due at that time:
+    /// once, however many periods have passed.
+    pub(super) fn take_due(&self, now: Instant) -> Option<(usize, Function)> {
         self.with(|timers| {
-            let due = timers.iter_mut().filter(|timer| timer.due <= now);
-            due.map(|timer| {
-                timer.due = (timer.due + timer.period).max(now);
-                timer.function.clone()
-            })
-            .collect()
+            let due = timers.iter_mut().enumerate();
+            let due = due.filter(|(_, timer)| timer.due <= now);
+            let (place, timer) = due.min_by_key(|(_, timer)| timer.due)?;
+            timer.due += timer.period;
+            Some((place, timer.function.clone()))
         })
+    }
+
+    /// It has run. One that is late by then begins a new period, so that it is not due at once.
+    pub(super) fn ran(&self, place: usize, now: Instant) {
+        self.with(|timers| {
+            if let Some(timer) = timers.get_mut(place)
+                && timer.due <= now
+            {
+                timer.due = now + timer.period;
+            }
+        });
     }
 
     /// Their first periods begin.
@@ -72,6 +87,36 @@ pub(super) struct Tools {
     pub(super) guard: Arc<Guard>,
     pub(super) counters: Counters,
     pub(super) timers: Timers,
+    pub(super) lines: Lines,
+}
+
+/// The lines that a script has logged lately.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lines(Arc<Mutex<Second>>);
+
+/// One second of them: since when, how many were logged, and how many were not.
+#[derive(Debug, Default)]
+struct Second {
+    begun: Option<Instant>,
+    logged: u32,
+    held_back: u64,
+}
+
+impl Lines {
+    /// Whether one more may be logged, and then how many before it were not.
+    fn may_log(&self, now: Instant) -> Option<u64> {
+        let mut second = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = |begun| now.saturating_duration_since(begun) >= Duration::from_secs(1);
+        if second.begun.is_none_or(over) {
+            (second.begun, second.logged) = (Some(now), 0);
+        }
+        if second.logged == LINES {
+            second.held_back += 1;
+            return None;
+        }
+        second.logged += 1;
+        Some(std::mem::take(&mut second.held_back))
+    }
 }
 
 /// A table of the functions.
@@ -95,6 +140,12 @@ pub(super) fn table(lua: &Lua, tools: &Tools) -> mlua::Result<Table> {
     add("subscribe_event", subscribe_event)?;
     add("timer_route", timer_route)?;
     add("log", log)?;
+    let guard = Arc::clone(&tools.guard);
+    let charge = move |_: &Lua, count: i64| match guard.charge(u64::try_from(count).unwrap_or(0)) {
+        None => Ok(()),
+        Some(stop) => Err(mlua::Error::runtime(stop)),
+    };
+    table.set("charge", lua.create_function(charge)?)?;
     matching::add(lua, tools, &table)?;
     Ok(table)
 }
@@ -102,15 +153,17 @@ pub(super) fn table(lua: &Lua, tools: &Tools) -> mlua::Result<Table> {
 /// `raise_event(name [, params])`: true, or false and the reason for which it was dropped.
 fn raise_event(lua: &Lua, tools: &Tools, arguments: &MultiValue) -> Result<MultiValue, String> {
     let name = text(arguments, 0, "the event")?;
-    let given = Given::read(arguments.get(1).unwrap_or(&Value::Nil))?;
     tools.must_run()?;
+    let given = Given::read(arguments.get(1).unwrap_or(&Value::Nil))?;
     let event = match tools.handle.event(&name) {
         Some(event) => event,
         // The names in a script are known events, as in OpenSIPS.
-        None => tools
-            .handle
-            .declare(&name)
-            .map_err(|error| error.to_string())?,
+        None => {
+            tools.may_declare()?;
+            let declared = tools.handle.declare(&name);
+            tools.counters.count().declared += u64::from(declared.is_ok());
+            declared.map_err(|error| error.to_string())?
+        }
     };
     let raised = event.raise(|params| given.write(params));
     if raised == Raised::Dropped(Reason::Nested) {
@@ -140,15 +193,19 @@ fn subscribe_event(lua: &Lua, tools: &Tools, arguments: &MultiValue) -> Result<M
         }
     };
     tools.must_run()?;
-    if tools.handle.event(&event).is_none() {
-        tools
-            .handle
-            .declare(&event)
-            .map_err(|error| error.to_string())?;
+    let is_new = tools.handle.event(&event).is_none();
+    if is_new {
+        EventName::new(&event).map_err(|error| error.to_string())?;
+        tools.may_declare()?;
     }
     let begun = Instant::now();
-    let subscribed = tools.handle.subscribe(&event, &socket, expire);
+    let subscribed = match is_new {
+        true => tools.handle.subscribe_declaring(&event, &socket, expire),
+        false => tools.handle.subscribe(&event, &socket, expire),
+    };
     tools.guard.excuse(begun.elapsed());
+    let is_declared = is_new && tools.handle.event(&event).is_some();
+    tools.counters.count().declared += u64::from(is_declared);
     match subscribed {
         Ok(()) => Ok([Value::Boolean(true)].into_iter().collect()),
         Err(error) => refusal(lua, &error.to_string()),
@@ -190,7 +247,7 @@ fn timer_route(_: &Lua, tools: &Tools, arguments: &MultiValue) -> Result<MultiVa
 }
 
 /// `log([level,] text)`
-fn log(_: &Lua, _: &Tools, arguments: &MultiValue) -> Result<MultiValue, String> {
+fn log(_: &Lua, tools: &Tools, arguments: &MultiValue) -> Result<MultiValue, String> {
     let (level, text) = match arguments.len() {
         0 => return Err("there is no text".to_owned()),
         1 => (Level::INFO, arguments.front()),
@@ -209,6 +266,13 @@ fn log(_: &Lua, _: &Tools, arguments: &MultiValue) -> Result<MultiValue, String>
             (*level, arguments.get(1))
         }
     };
+    let Some(held_back) = tools.lines.may_log(Instant::now()) else {
+        tools.counters.count().unlogged += 1;
+        return Ok(MultiValue::new());
+    };
+    if held_back > 0 {
+        tracing::warn!("script: {held_back} lines were too many in a second and are not here");
+    }
     let text = text.map_or(Ok("nil".to_owned()), Value::to_string);
     say(level, &text.map_err(|error| error.to_string())?);
     Ok(MultiValue::new())
@@ -227,7 +291,7 @@ fn say(level: Level, text: &str) {
 
 /// The text without what would begin a line, or a line of somebody else's.
 pub(super) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
+    let mut line = String::with_capacity(text.len().min(LOG_CHARS));
     for (count, c) in text.chars().enumerate() {
         match c {
             _ if count == LOG_CHARS => {
@@ -258,6 +322,15 @@ fn kind(value: Option<&Value>) -> String {
 }
 
 impl Tools {
+    /// The engine has a limited number of events, and what is declared stays: a script that makes
+    /// names of what it is told must leave some to others.
+    fn may_declare(&self) -> Result<(), String> {
+        match self.counters.count().declared {
+            DECLARED.. => Err(format!("the script has declared {DECLARED} events already")),
+            _ => Ok(()),
+        }
+    }
+
     /// Loading a script changes nothing outside: it may be refused.
     fn must_run(&self) -> Result<(), String> {
         match self.guard.phase() {

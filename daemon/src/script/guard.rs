@@ -82,10 +82,10 @@ impl Guard {
         self.run().stop
     }
 
-    /// So many instructions were run. True if no more shall be.
-    pub(super) fn step(&self) -> Option<Stop> {
+    /// So many instructions were run, or as much was done. Says why no more shall be.
+    pub(super) fn charge(&self, instructions: u64) -> Option<Stop> {
         let mut run = self.run();
-        run.instructions += u64::from(STEP);
+        run.instructions = run.instructions.saturating_add(instructions);
         if run.stop.is_none() {
             if run.instructions > self.limits.instructions {
                 run.stop = Some(Stop::Instructions(self.limits.instructions));

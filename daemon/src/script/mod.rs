@@ -29,4 +29,4 @@ mod runner;
 mod sandbox;
 
 pub(crate) use guard::Limits;
-pub(crate) use owner::Script;
+pub(crate) use owner::{Loaded, Script, Stopping};

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bellwire::mi::Provider;
-use bellwire::{Consumer, Handle};
+use bellwire::{Consumer, Expire, Handle};
 
 use super::counters::Counters;
 use super::program::{Code, Program};
@@ -14,6 +16,8 @@ use super::runner::{Order, Runner, Slot};
 use crate::failure::Failure;
 use crate::settings::Routes;
 
+/// Who waits for the script looks this often whether the daemon shall stop.
+const LOOK: Duration = Duration::from_millis(50);
 /// Longest script, in bytes.
 const SCRIPT_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -21,6 +25,7 @@ const SCRIPT_BYTES: u64 = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Script {
     handle: Handle,
+    stopping: Stopping,
     counters: Counters,
     /// Started with the first script.
     thread: Option<(Consumer, Slot)>,
@@ -46,24 +51,27 @@ impl Loaded {
     }
 }
 
-/// Holds the script back until it is released or dropped.
+/// A script that is ready to run, while nothing runs: what is raised meanwhile waits. If it is
+/// dropped, what ran before goes on.
 #[derive(Debug)]
-pub(crate) struct Hold {
-    _end: SyncSender<()>,
+pub(crate) struct Held {
+    go: SyncSender<()>,
+    code: Option<Arc<Code>>,
+    names: Vec<String>,
+    /// Those of its routes that were not defined before.
+    defined: Vec<String>,
 }
 
-impl Hold {
-    /// Lets the script run.
-    pub(crate) fn release(self) {
-        drop(self);
-    }
-}
+/// Set when the daemon is told to stop.
+#[allow(clippy::disallowed_types, reason = "what signal-hook takes")]
+pub(crate) type Stopping = Arc<std::sync::atomic::AtomicBool>;
 
 impl Script {
     /// No script yet.
-    pub(crate) fn new(handle: Handle) -> Self {
+    pub(crate) fn new(handle: Handle, stopping: Stopping) -> Self {
         Self {
             handle,
+            stopping,
             counters: Counters::default(),
             thread: None,
             code: None,
@@ -120,54 +128,118 @@ impl Script {
         Ok(())
     }
 
-    /// Forgets a script that shall not run after all.
-    pub(crate) fn forget(&self, loaded: &Loaded) {
-        if let Some((consumer, _)) = &self.thread {
-            undefine(consumer, &loaded.defined);
-        }
-    }
-
-    /// Runs this script from now on, once what is returned was dropped: what is raised meanwhile
-    /// waits for it.
+    /// Holds what runs, and subscribes the routes of the next script.
     ///
     /// # Errors
     ///
-    /// A route cannot be subscribed. What ran before still does.
-    pub(crate) fn run(&mut self, loaded: Loaded) -> Result<Option<Hold>, Failure> {
+    /// A route cannot be subscribed, or the daemon shall stop. What ran before still does.
+    pub(crate) fn hold(&self, loaded: Loaded) -> Result<Option<Held>, Failure> {
         let Some((consumer, slot)) = &self.thread else {
             return Ok(None);
         };
         let Loaded { program, defined } = loaded;
+        let mut names = Vec::new();
+        if let Some(program) = &program {
+            names.extend(program.names().map(str::to_owned));
+        }
         let code = program.as_ref().map(|program| Arc::clone(&program.code));
-        let names = program
-            .as_ref()
-            .map(|program| program.names().map(str::to_owned).collect());
         let (reply, replied) = mpsc::sync_channel(1);
-        let (hold, held) = mpsc::sync_channel(1);
+        let (go, wait) = mpsc::sync_channel(1);
         *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Order {
             program,
             reply,
-            hold: Some(held),
+            go: wait,
         });
         consumer.nudge();
-        let changed = match replied.recv() {
-            Ok(changed) => changed,
-            Err(_) => Err("the thread of the script has ended".to_owned()),
+        let held = Held {
+            go,
+            code,
+            names,
+            defined,
         };
-        match changed {
-            Ok(gone) => {
-                undefine(consumer, &gone);
-                let mut counts = self.counters.count();
-                counts.reloads += u64::from(self.code.is_some());
-                counts.has_script = true;
-                drop(counts);
-                self.code = code;
-                self.names = names.unwrap_or_default();
-                Ok(Some(Hold { _end: hold }))
+        let ready = self.wait(slot, &replied);
+        match ready.and_then(|()| self.subscribe(&held.names)) {
+            Ok(()) => Ok(Some(held)),
+            Err(problem) => {
+                self.give_up(held);
+                Err(Failure::new(format!("routes.script: {problem}")))
             }
-            Err(error) => {
-                undefine(consumer, &defined);
-                Err(Failure::new(format!("routes.script: {error}")))
+        }
+    }
+
+    /// Waits until nothing runs any more, for as long as one event takes.
+    fn wait(&self, slot: &Slot, replied: &Receiver<()>) -> Result<(), String> {
+        loop {
+            match replied.recv_timeout(LOOK) {
+                Ok(()) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err("the thread of the script has ended".to_owned());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.stopping.load(Ordering::Relaxed) {
+                slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+                return Err("the daemon is told to stop".to_owned());
+            }
+        }
+    }
+
+    /// Subscribes routes of these names, each for ever, as the event routes of OpenSIPS.
+    fn subscribe(&self, names: &[String]) -> Result<(), String> {
+        names.iter().try_for_each(|name| {
+            let refuse = |error| format!("event_route[{name:?}]: {error}");
+            let declared = self.handle.declare(name);
+            declared.map_err(|error| refuse(error.to_string()))?;
+            let subscribed = self.handle.subscribe(name, &socket(name), Expire::Never);
+            subscribed.map_err(|error| refuse(error.to_string()))
+        })
+    }
+
+    /// What ran before goes on.
+    pub(crate) fn give_up(&self, held: Held) {
+        held.defined.iter().for_each(|name| self.end(name));
+        if let Some((consumer, _)) = &self.thread {
+            undefine(consumer, &held.defined);
+        }
+    }
+
+    /// Runs it from now on, and ends what leads to routes that it has not.
+    pub(crate) fn release(&mut self, held: Held) {
+        let names = std::mem::replace(&mut self.names, held.names);
+        let is_gone = |name: &String| !self.names.contains(name);
+        let gone: Vec<_> = names.into_iter().filter(is_gone).collect();
+        gone.iter().for_each(|name| self.end(name));
+        if let Some((consumer, _)) = &self.thread {
+            undefine(consumer, &gone);
+        }
+        let mut counts = self.counters.count();
+        counts.reloads += u64::from(self.code.is_some());
+        counts.has_script = true;
+        drop(counts);
+        self.code = held.code;
+        // Its thread waits for this, or has ended with the engine.
+        held.go.send(()).ok();
+    }
+
+    /// Whether a script subscribed this itself: nobody else ends it by forgetting it.
+    pub(crate) fn owns(&self, event: &str, named: &str) -> bool {
+        named == socket(event) && self.names.iter().any(|name| name == event)
+    }
+
+    /// Subscribes its routes once more: somebody may have ended them, or let them expire.
+    pub(crate) fn renew(&self) {
+        if let Err(error) = self.subscribe(&self.names) {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Ends what leads to that route, whoever subscribed it.
+    fn end(&self, route: &str) {
+        let socket = socket(route);
+        let subscriptions = self.handle.subscriptions(None);
+        for one in subscriptions.iter().filter(|one| one.socket == socket) {
+            if let Err(error) = self.handle.unsubscribe(&one.event, &socket) {
+                tracing::warn!("{} {socket}: {error}", one.event);
             }
         }
     }
@@ -183,6 +255,10 @@ impl Script {
         let counters = self.counters.clone();
         Arc::new(move || counters.list())
     }
+}
+
+fn socket(route: &str) -> String {
+    format!("route:{route}")
 }
 
 fn load(code: &Arc<Code>, handle: &Handle, counters: &Counters) -> Result<Program, Failure> {

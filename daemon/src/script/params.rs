@@ -1,6 +1,7 @@
 //! The parameters of an event that a script raises: read from a table, all of them before any is
 //! written.
 
+use bellwire::limits::PAYLOAD_BYTES;
 use bellwire::{Params, Value as Param};
 use mlua::{Table, Value};
 
@@ -31,8 +32,15 @@ impl Given {
         };
         let mut named = Vec::new();
         let mut listed = Vec::new();
+        // Copied are no more bytes than an event can have, whatever the script holds.
+        let mut room = PAYLOAD_BYTES;
         for pair in table.pairs::<Value, Value>() {
-            match pair.map_err(|error| error.to_string())? {
+            let (name, value) = pair.map_err(|error| error.to_string())?;
+            match room.checked_sub(least(&name, &value)) {
+                Some(left) => room = left,
+                None => return Ok(Self::too_big()),
+            }
+            match (name, value) {
                 (Value::Integer(place), value) => listed.push((place, value)),
                 (Value::String(name), value) => {
                     let name = text_of(&name, "the name of a parameter")?;
@@ -56,6 +64,12 @@ impl Given {
             }
             _ => Self::in_order(listed),
         }
+    }
+
+    /// What is dropped as too big when it is written.
+    fn too_big() -> Self {
+        let bytes = vec![b'x'; PAYLOAD_BYTES + 1];
+        Self(vec![(None, Item(Param::Bytes(bytes.into())))])
     }
 
     /// A list of values, or of names and values.
@@ -102,6 +116,21 @@ impl Given {
             params.value(name.as_deref().unwrap_or(""), value.as_borrowed());
         }
     }
+}
+
+/// How many bytes of the event a name and its value take at least, without a comma.
+fn least(name: &Value, value: &Value) -> usize {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.as_bytes().len(),
+        _ => 0,
+    };
+    let length = match value {
+        Value::Table(pair) => (1..=2)
+            .map(|place| pair.raw_get(place).map_or(0, |value| text(&value)))
+            .sum(),
+        value => text(value),
+    };
+    text(name) + length + 1
 }
 
 impl Item {

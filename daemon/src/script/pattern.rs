@@ -10,24 +10,23 @@ use super::guard::{Guard, STEP, Stop};
 /// Most captures of one pattern, and deepest recursion of a match (those of Lua).
 const CAPTURES: usize = 32;
 const DEPTH: usize = 200;
-/// What makes a text a pattern.
+/// What makes a text a pattern, to `string.find`.
 const SPECIAL: &[u8] = b"^$*+?.([%-";
 /// A match that takes fewer steps than these is Lua's own business.
 const CHEAP: f64 = 1e6;
 
+/// Whether `string.find` takes it for a text to be found.
+pub(super) fn is_plain(pattern: &[u8]) -> bool {
+    !pattern.iter().any(|byte| SPECIAL.contains(byte))
+}
+
 /// Whether a match could take long: a bound of its steps, from the number of repetitions.
 pub(super) fn is_costly(text: &[u8], pattern: &[u8]) -> bool {
-    if !pattern.iter().any(|byte| SPECIAL.contains(byte)) {
-        // It is a text to be found.
-        return false;
-    }
-    let (anchors, rest) = match pattern.strip_prefix(b"^") {
-        Some(rest) => (0, rest),
-        None => (1, pattern),
-    };
     let repeats = |byte: &&u8| matches!(byte, b'*' | b'+' | b'-' | b'?');
-    let balanced = rest.windows(2).filter(|pair| pair == b"%b").count();
-    let loops = rest.iter().filter(repeats).count() + balanced + anchors;
+    let balanced = pattern.windows(2).filter(|pair| pair == b"%b").count();
+    // Without an anchor it is tried at each place.
+    let places = usize::from(!pattern.starts_with(b"^"));
+    let loops = pattern.iter().filter(repeats).count() + balanced + places;
     let length = text.len() as f64 + 1.0;
     length.powi(i32::try_from(loops).unwrap_or(i32::MAX)) * pattern.len() as f64 > CHEAP
 }
@@ -117,7 +116,7 @@ impl<'a> Matcher<'a> {
     fn step(&mut self) -> Result<(), Trouble> {
         self.steps += 1;
         if self.steps.is_multiple_of(STEP)
-            && let Some(stop) = self.guard.step()
+            && let Some(stop) = self.guard.charge(STEP.into())
         {
             return Err(Trouble::Stopped(stop));
         }
@@ -350,6 +349,13 @@ impl<'a> Matcher<'a> {
             place += 1;
         }
         is_inverted
+    }
+}
+
+impl Drop for Matcher<'_> {
+    fn drop(&mut self) {
+        // A pattern that is tried at each place takes few steps at each of them.
+        self.guard.charge((self.steps % STEP).into());
     }
 }
 

@@ -3,8 +3,9 @@
 local stopped, given = ...
 local error, type, tostring, rawget, select = error, type, tostring, rawget, select
 local pcall_, resume, close = pcall, coroutine.resume, coroutine.close
-local setmetatable_, rep = setmetatable, string.rep
-local concat = table.concat
+local getmetatable, setmetatable_ = getmetatable, setmetatable
+local rep, format, concat, unpack = string.rep, string.format, table.concat, table.unpack
+local charge = given.charge
 
 local function pass(ok, problem, ...)
   if stopped() then error("stopped", 0) end
@@ -26,6 +27,15 @@ function xpcall(f, handler, ...)
   return answer(pcall(f, ...))
 end
 
+-- A coroutine begins to count anew, so it is charged when it is made.
+for _, name in ipairs { "create", "wrap" } do
+  local make = coroutine[name]
+  coroutine[name] = function(f)
+    charge(1000)
+    return make(f)
+  end
+end
+
 function coroutine.resume(...)
   return pass(resume(...))
 end
@@ -40,10 +50,11 @@ local function called(ok, result)
   return result
 end
 
--- Finalizers run with the guard off.
+-- These run with the guard off.
 function setmetatable(t, meta)
-  if type(meta) == "table" and rawget(meta, "__gc") ~= nil then
-    error("a script cannot have finalizers (__gc)", 2)
+  if type(meta) == "table" then
+    if rawget(meta, "__gc") ~= nil then error("a script cannot have finalizers (__gc)", 2) end
+    if rawget(meta, "__close") ~= nil then error("a script cannot have closers (__close)", 2) end
   end
   return (called(pcall_(setmetatable_, t, meta)))
 end
@@ -51,7 +62,9 @@ end
 -- Of nothing, this would count to the end within one instruction.
 function string.rep(s, n, sep)
   if s == "" and (sep == nil or sep == "") then return "" end
-  return (called(pcall_(rep, s, n, sep)))
+  local text = called(pcall_(rep, s, n, sep))
+  if #text > 1000 then charge(#text // 8) end
+  return text
 end
 
 -- So would this, of an empty table.
@@ -68,9 +81,87 @@ function table.move(from, first, last, to, into)
   return into
 end
 
+-- The next three are loops within one instruction, which each call of Lua breaks up.
+local sort, insert, remove, tointeger = table.sort, table.insert, table.remove, math.tointeger
+
+local function less(a, b) return a < b end
+
+function table.sort(t, before)
+  if before == nil then before = less end
+  if type(before) ~= "function" then return sort(t, before) end
+  return sort(t, function(a, b) return before(a, b) end)
+end
+
+local function out_of_bounds(name)
+  error("bad argument #2 to '" .. name .. "' (position out of bounds)", 3)
+end
+
+function table.insert(t, ...)
+  if select("#", ...) ~= 2 or type(t) ~= "table" then return insert(t, ...) end
+  local at, value = ...
+  local last = #t + 1
+  at = tointeger(at)
+  if not at or at < 1 or at > last then out_of_bounds("insert") end
+  for i = last, at + 1, -1 do t[i] = t[i - 1] end
+  t[at] = value
+end
+
+function table.remove(t, at)
+  if at == nil or type(t) ~= "table" then return remove(t, at) end
+  local size = #t
+  at = tointeger(at)
+  if not at or at ~= size and (at < 1 or at > size + 1) then out_of_bounds("remove") end
+  local value = t[at]
+  for i = at, size - 1 do t[i] = t[i + 1] end
+  t[at < size and size or at] = nil
+  return value
+end
+
+-- What goes through a list or a text within one instruction is charged for its length.
+local LONG = 1000
+
+local function charge_for(text)
+  if type(text) == "string" and #text > LONG then charge(#text // 8) end
+end
+
+function table.concat(t, ...)
+  if type(t) == "table" then
+    -- It could have any number of elements, made when they are asked for.
+    if getmetatable(t) ~= nil then error("table.concat takes no table with a metatable", 2) end
+    if #t > LONG then charge(#t) end
+  end
+  return concat(t, ...)
+end
+
+function table.unpack(t, i, j)
+  local count = (tointeger(j) or type(t) == "table" and #t or 0) - (tointeger(i) or 1)
+  -- Lua refuses more than a million.
+  if count > LONG then charge(count < 1000000 and count or 1000000) end
+  return unpack(t, i, j)
+end
+
+for library, names in pairs {
+  [string] = { "lower", "reverse", "upper" },
+  [utf8] = { "len", "offset" },
+  [_G] = { "tonumber" },
+} do
+  for _, name in ipairs(names) do
+    local f = library[name]
+    library[name] = function(text, ...)
+      charge_for(text)
+      return f(text, ...)
+    end
+  end
+end
+
+function string.format(...)
+  for i = 1, select("#", ...) do charge_for((select(i, ...))) end
+  return format(...)
+end
+
 -- A pattern that could take long is matched by the program, which looks at the clock meanwhile.
 local find, match, gmatch = string.find, string.match, string.gmatch
-local gsub, sub, pack, unpack = string.gsub, string.sub, table.pack, table.unpack
+local gsub, sub, pack, tonumber = string.gsub, string.sub, table.pack, tonumber
 
 -- The level is that of who made the call: a call in place of a return has none of its own.
 local function results(level, ok, ...)
@@ -97,10 +188,15 @@ local function captured(s, begin, finish, ...)
 end
 
 function string.find(s, p, init, plain)
-  if plain or not costly(s, p) then return results(2, pcall_(find, s, p, init, plain)) end
+  local texts = type(s) == "string" and type(p) == "string"
+  if not texts or plain and #s * #p < 1000000 or not plain and not given.costly(s, p) then
+    return results(2, pcall_(find, s, p, init, plain))
+  end
   local begin = place(s, init)
   if not begin then return nil end
-  return results(2, given.search(s, p, begin))
+  if not plain and not given.is_plain(p) then return results(2, given.search(s, p, begin)) end
+  charge_for(s)
+  return given.locate(s, p, begin)
 end
 
 function string.match(s, p, init)
@@ -111,7 +207,9 @@ function string.match(s, p, init)
 end
 
 function string.gmatch(s, p, init)
-  if not costly(s, p) then return results(2, pcall_(gmatch, s, p, init)) end
+  -- Here `^` stands for itself.
+  local tried = type(p) == "string" and sub(p, 1, 1) == "^" and "%" .. p or p
+  if not costly(s, tried) then return results(2, pcall_(gmatch, s, p, init)) end
   local at, last = place(s, init) or #s + 2, nil
   return function()
     while at <= #s + 1 do
@@ -204,7 +302,17 @@ for _, name in ipairs { "raise_event", "subscribe_event", "timer_route", "log" }
 end
 
 event_route = {}
-os = { time = os.time, date = os.date, clock = os.clock, difftime = os.difftime }
+local date = os.date
+os = { time = os.time, clock = os.clock, difftime = os.difftime }
+
+-- A long format takes long within one instruction.
+function os.date(format, ...)
+  if type(format) == "string" and #format > 100 then
+    error("the format of os.date is longer than 100 bytes", 2)
+  end
+  return (called(pcall_(date, format, ...)))
+end
+
 string.dump = nil
 collectgarbage, dofile, load, loadfile, require, warn = nil, nil, nil, nil, nil, nil
 

@@ -9,7 +9,7 @@ use bellwire::{EventName, Handle, Occurrence, Reason};
 use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
 
 use super::counters::Counters;
-use super::functions::{self, Timers, Tools, one_line};
+use super::functions::{self, Lines, Timers, Tools, one_line};
 use super::guard::{Guard, Limits, Phase};
 use super::occurrence::Seen;
 use super::sandbox;
@@ -75,12 +75,24 @@ impl Program {
         counters: &Counters,
     ) -> Result<Self, String> {
         let failed = |error: mlua::Error| text_of(&error);
+        // An error of the guard closes the variables of its function before it leaves the hook,
+        // that is with the guard off.
+        if let Some((line, _)) = (1..)
+            .zip(code.text.lines())
+            .find(|(_, l)| l.contains("__close"))
+        {
+            let path = code.path.display();
+            return Err(format!(
+                "{path}:{line}: a script cannot have closers (__close)"
+            ));
+        }
         let (lua, guard) = sandbox::open(&code.limits).map_err(failed)?;
         let tools = Tools {
             handle: handle.clone(),
             guard: Arc::clone(&guard),
             counters: counters.clone(),
             timers: Timers::default(),
+            lines: Lines::default(),
         };
         guard.begin(Phase::Loading);
         let given = functions::table(&lua, &tools).map_err(failed)?;

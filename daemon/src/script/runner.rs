@@ -1,10 +1,10 @@
 //! The thread that runs the script: events, timers, and the change to another script.
 
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bellwire::{Consume, Expire, Handle, Occurrence, Reason};
+use bellwire::{Consume, Handle, Occurrence, Reason};
 
 use super::counters::Counters;
 use super::program::{Ended, Kind, Program};
@@ -17,10 +17,10 @@ const LOG_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Order {
     /// Runs from now on; nothing does without.
     pub(super) program: Option<Program>,
-    /// Told what became of it: the names of the routes that are gone, or why nothing changed.
-    pub(super) reply: SyncSender<Result<Vec<String>, String>>,
-    /// Nothing is run before the other end of this is dropped.
-    pub(super) hold: Option<Receiver<()>>,
+    /// Told that nothing runs any more, until the other end of `go` says so.
+    pub(super) reply: SyncSender<()>,
+    /// Runs the program; if the other end is dropped, what ran before goes on.
+    pub(super) go: Receiver<()>,
 }
 
 /// Where the daemon leaves an order for the runner.
@@ -33,8 +33,11 @@ pub(super) struct Runner {
     counters: Counters,
     slot: Slot,
     program: Option<Program>,
-    /// When an error of each kind was logged, and how many were not since then.
-    logged: [(Option<Instant>, u64); 4],
+    /// When an error of each kind was logged, and how many were not since then; the last is of
+    /// the starts anew.
+    logged: [(Option<Instant>, u64); 5],
+    /// When a start anew did not help.
+    in_vain: Option<Instant>,
 }
 
 impl Runner {
@@ -45,68 +48,17 @@ impl Runner {
             slot,
             program: None,
             logged: Default::default(),
+            in_vain: None,
         }
     }
 
     /// Changes to another program, between two events.
     fn change(&mut self, order: Order) {
-        let Order {
-            program,
-            reply,
-            hold,
-        } = order;
-        let changed = self.subscribe(program.as_ref());
-        let is_changed = changed.is_ok();
-        if is_changed {
-            self.program = program;
-        }
         // Who asked waits for it, or has gone.
-        reply.send(changed).ok();
-        if let Some(hold) = hold {
-            // An error says that the other end was dropped.
-            hold.recv().ok();
-        }
-        if is_changed {
+        order.reply.send(()).ok();
+        if order.go.recv().is_ok() {
+            self.program = order.program;
             self.start();
-        }
-    }
-
-    /// Subscribes the routes of the next program, ends those that it has not; gives their names.
-    fn subscribe(&self, next: Option<&Program>) -> Result<Vec<String>, String> {
-        let names = |program: Option<&Program>| -> Vec<String> {
-            let names = program.into_iter().flat_map(Program::names);
-            names.map(str::to_owned).collect()
-        };
-        let (old, new) = (names(self.program.as_ref()), names(next));
-        let mut made = Vec::new();
-        for name in new.iter().filter(|name| !old.contains(name)) {
-            let socket = format!("route:{name}");
-            let subscribed = self.handle.declare(name).map_err(|error| error.to_string());
-            let subscribed = subscribed.and_then(|_| {
-                let subscribed = self.handle.subscribe(name, &socket, Expire::Never);
-                subscribed.map_err(|error| error.to_string())
-            });
-            if let Err(error) = subscribed {
-                for name in made {
-                    self.end(name);
-                }
-                return Err(format!("event_route[{name:?}]: {error}"));
-            }
-            made.push(name);
-        }
-        let gone: Vec<String> = old.into_iter().filter(|name| !new.contains(name)).collect();
-        gone.iter().for_each(|name| self.end(name));
-        Ok(gone)
-    }
-
-    /// Ends what leads to that route, whoever subscribed it.
-    fn end(&self, route: &str) {
-        let socket = format!("route:{route}");
-        let subscriptions = self.handle.subscriptions(None);
-        for one in subscriptions.iter().filter(|one| one.socket == socket) {
-            if let Err(error) = self.handle.unsubscribe(&one.event, &socket) {
-                tracing::warn!("{} {socket}: {error}", one.event);
-            }
         }
     }
 
@@ -131,23 +83,34 @@ impl Runner {
         }
         drop(counts);
         self.log(what, ended);
-        if ended.kind == Kind::Memory && self.program.as_ref().is_some_and(Program::is_full) {
+        let is_early = |at: Instant| at.elapsed() < LOG_PAUSE;
+        if ended.kind == Kind::Memory
+            && !self.in_vain.is_some_and(is_early)
+            && self.program.as_ref().is_some_and(Program::is_full)
+        {
             self.restart();
         }
     }
 
     fn log(&mut self, what: &str, ended: &Ended) {
-        let (last, held_back) = &mut self.logged[ended.kind as usize];
-        let now = Instant::now();
-        if last.is_some_and(|last| now.saturating_duration_since(last) < LOG_PAUSE) {
+        match self.may_log(ended.kind as usize) {
+            Some(0) => tracing::error!("script: {what}: {}", ended.text),
+            Some(more) => {
+                tracing::error!("script: {what}: {} (and {more} more like it)", ended.text);
+            }
+            None => {}
+        }
+    }
+
+    /// Whether a line of that kind may be logged, and then how many before it were not.
+    fn may_log(&mut self, kind: usize) -> Option<u64> {
+        let (last, held_back) = &mut self.logged[kind];
+        if last.is_some_and(|last| last.elapsed() < LOG_PAUSE) {
             *held_back += 1;
-            return;
+            return None;
         }
-        *last = Some(now);
-        match std::mem::take(held_back) {
-            0 => tracing::error!("script: {what}: {}", ended.text),
-            more => tracing::error!("script: {what}: {} (and {more} more like it)", ended.text),
-        }
+        *last = Some(Instant::now());
+        Some(std::mem::take(held_back))
     }
 
     /// Loads the same script anew: what it keeps leaves no memory to run in.
@@ -155,21 +118,31 @@ impl Runner {
         let Some(program) = &self.program else {
             return;
         };
-        match Program::load(&Arc::clone(&program.code), &self.handle, &self.counters) {
-            Ok(program) => {
-                tracing::warn!("script: it kept all its memory, and was loaded anew");
-                self.counters.count().restarts += 1;
-                self.program = Some(program);
-                let started = self.program.as_ref().and_then(Program::run_startup);
-                self.counters.count().startup_runs += u64::from(started.is_some());
-                if let Some(Err(ended)) = started {
-                    // Not once more: it would not end.
-                    self.log("startup_route", &ended);
-                    self.counters.count().errors += 1;
-                }
+        let loaded = Program::load(&Arc::clone(&program.code), &self.handle, &self.counters);
+        if self.may_log(self.logged.len() - 1).is_some() {
+            match &loaded {
+                Ok(_) => tracing::warn!("script: it kept all its memory, and was loaded anew"),
+                Err(error) => tracing::error!("script: cannot be loaded anew: {error}"),
             }
-            Err(error) => tracing::error!("script: cannot be loaded anew: {error}"),
         }
+        let Ok(program) = loaded else {
+            self.in_vain = Some(Instant::now());
+            return;
+        };
+        self.counters.count().restarts += 1;
+        let started = program.run_startup();
+        self.program = Some(program);
+        self.counters.count().startup_runs += u64::from(started.is_some());
+        if let Some(Err(ended)) = started {
+            // Not once more at once: it would not end.
+            self.in_vain = Some(Instant::now());
+            self.log("startup_route", &ended);
+            self.counters.count().errors += 1;
+        }
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Order>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -189,32 +162,31 @@ impl Consume for Runner {
         })
     }
 
+    /// Runs one timer: orders, events and the end of the daemon come between two of them.
     fn tick(&mut self) {
-        let order = self
-            .slot
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let order = self.slot().take();
         if let Some(order) = order {
             self.change(order);
         }
-        let due = match &self.program {
-            Some(program) => program.timers.take_due(Instant::now()),
-            None => Vec::new(),
+        let Some(program) = &self.program else {
+            return;
         };
-        for function in due {
-            let Some(program) = &self.program else {
-                return;
-            };
-            let outcome = program.call(&function, ());
-            self.counters.count().timer_runs += 1;
-            if let Err(ended) = outcome {
-                self.ended("timer_route", &ended);
-            }
+        let Some((place, function)) = program.timers.take_due(Instant::now()) else {
+            return;
+        };
+        let outcome = program.call(&function, ());
+        program.timers.ran(place, Instant::now());
+        self.counters.count().timer_runs += 1;
+        if let Err(ended) = outcome {
+            self.ended("timer_route", &ended);
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
+        if self.slot().is_some() {
+            // Between two events of a delivery, too.
+            return Some(Instant::now());
+        }
         self.program.as_ref()?.timers.due()
     }
 }

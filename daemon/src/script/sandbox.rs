@@ -24,7 +24,7 @@ pub(super) fn open(limits: &Limits) -> mlua::Result<(Lua, Arc<Guard>)> {
     let watch = Arc::clone(&guard);
     // New coroutines take the hook of who makes them.
     let every = HookTriggers::new().every_nth_instruction(STEP);
-    lua.set_global_hook(every, move |_, _| match watch.step() {
+    lua.set_global_hook(every, move |_, _| match watch.charge(STEP.into()) {
         None => Ok(VmState::Continue),
         Some(stop) => Err(mlua::Error::runtime(stop)),
     })?;
@@ -49,7 +49,7 @@ mod tests {
     use bellwire::{Config, Engine};
 
     use super::super::counters::Counters;
-    use super::super::functions::{self, Timers, Tools};
+    use super::super::functions::{self, Lines, Timers, Tools};
     use super::super::guard::Phase;
     use super::*;
 
@@ -113,6 +113,7 @@ mod tests {
             guard: Arc::clone(&guard),
             counters: Counters::default(),
             timers: Timers::default(),
+            lines: Lines::default(),
         };
         let given = functions::table(&lua, &tools).unwrap();
         // Every pattern goes through ours.

@@ -14,7 +14,7 @@ use super::Source;
 use super::reload::{self, Change};
 use crate::failure::Failure;
 use crate::http;
-use crate::script::Script;
+use crate::script::{Loaded, Script, Stopping};
 use crate::settings::{OnUnknown, Settings};
 
 /// A running daemon.
@@ -30,24 +30,28 @@ pub(super) struct Daemon {
 
 impl Daemon {
     /// Starts it all, or nothing.
-    pub(super) fn start(settings: Settings, dir: &Path, source: &Source) -> Result<Self, Failure> {
+    pub(super) fn start(
+        settings: Settings,
+        dir: &Path,
+        source: &Source,
+        stopping: Stopping,
+    ) -> Result<Self, Failure> {
         // The address that most likely is taken first, before anything was done.
         let listener = settings.mi.http.listen.0.map(listen_http).transpose()?;
         let engine = start_engine(&settings)?;
-        let mut script = Script::new(engine.handle());
+        let mut script = Script::new(engine.handle(), stopping);
         let loaded = script.load(&settings.routes, source.dir())?;
-        reload::subscribe(&engine, &Settings::default(), &settings, source)?;
+        reload::subscribe(&engine, &Settings::default(), &settings, source, &|_, _| {
+            false
+        })?;
         let held = match loaded {
-            Some(loaded) => script.run(loaded)?,
+            Some(loaded) => script.hold(loaded)?,
             None => None,
         };
 
         let ingest = start_ingest(&engine, &settings, dir)?;
         // Only now it is known where events come in: none may be sent there.
         reload::check(&engine, &settings, source)?;
-        if let Some(held) = held {
-            held.release();
-        }
         let mut options = mi::Options::default();
         options.declare_unknown = settings.events.on_unknown == OnUnknown::Declare;
         let commands = Commands::new(engine.handle(), options)
@@ -64,6 +68,10 @@ impl Daemon {
             .transpose()
             .map_err(|error| failed(format!("mi.http: {error}")))?;
         let fifo = fifo.map(|path| format!("fifo:{}", path.display()));
+        // A daemon that does not start has run nothing of its script.
+        if let Some(held) = held {
+            script.release(held);
+        }
         Ok(Self {
             engine,
             management,
@@ -83,22 +91,23 @@ impl Daemon {
     ) -> Result<Change, Failure> {
         // Loaded beside the one that runs, which goes on if anything is wrong.
         let loaded = self.script.load(&settings.routes, source.dir())?;
-        let applied = reload::apply(&self.engine, &self.settings, &settings, source);
-        let mut change = match (applied, &loaded) {
-            (Ok(change), _) => change,
-            (Err(failure), None) => return Err(failure),
-            (Err(failure), Some(loaded)) => {
-                self.script.forget(loaded);
-                return Err(failure);
-            }
+        let routes = loaded.as_ref().map(Loaded::routes);
+        // What the new subscriptions bring waits for the new script.
+        let held = match loaded {
+            Some(loaded) => self.script.hold(loaded)?,
+            None => None,
         };
-        if let Some(loaded) = loaded {
-            change.script(loaded.routes());
-            if let Err(failure) = self.script.run(loaded) {
-                reload::apply(&self.engine, &settings, &self.settings, source)?;
-                return Err(failure);
-            }
+        let script = &self.script;
+        let owns = |event: &str, socket: &str| script.owns(event, socket);
+        let applied = reload::apply(&self.engine, &self.settings, &settings, source, &owns);
+        match (held, &applied) {
+            (Some(held), Ok(_)) => self.script.release(held),
+            (Some(held), Err(_)) => self.script.give_up(held),
+            (None, _) => {}
         }
+        self.script.renew();
+        let mut change = applied?;
+        change.script(routes);
         self.settings = settings;
         Ok(change)
     }
@@ -149,7 +158,7 @@ impl Daemon {
 /// Whether a daemon could run on these settings, but for what only opening it would tell.
 pub(super) fn check(settings: &Settings, source: &Source) -> Result<(), Failure> {
     let engine = start_engine(settings)?;
-    let mut script = Script::new(engine.handle());
+    let mut script = Script::new(engine.handle(), Stopping::default());
     script.load(&settings.routes, source.dir())?;
     reload::check(&engine, settings, source)
 }

@@ -30,6 +30,11 @@ pub(crate) fn serve(args: &args::Serve) -> Result<(), Failure> {
     // First of all, so that a signal during the start is not lost.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| Failure::new(format!("signals: {error}")))?;
+    let told = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        flag::register(signal, Arc::clone(&told))
+            .map_err(|error| Failure::new(format!("signals: {error}")))?;
+    }
     let begun = Instant::now();
     let source = Source::new(args.config.as_ref(), args.http);
     let settings = source.read()?;
@@ -39,7 +44,7 @@ pub(crate) fn serve(args: &args::Serve) -> Result<(), Failure> {
     rundir::sweep(&dir);
     lift_descriptor_limit();
 
-    let mut daemon = Daemon::start(settings, &dir, &source)?;
+    let mut daemon = Daemon::start(settings, &dir, &source, told)?;
     announce::start(&daemon, &dir);
     tell_systemd(&[NotifyState::Ready]);
     let stopping = exit_at_second_interrupt()?;

@@ -23,9 +23,9 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// A script with so many event routes was loaded.
-    pub(super) fn script(&mut self, routes: usize) {
-        self.routes = Some(routes);
+    /// A script with so many event routes was loaded, if one was.
+    pub(super) fn script(&mut self, routes: Option<usize>) {
+        self.routes = routes;
     }
 }
 
@@ -50,6 +50,9 @@ impl fmt::Display for Change {
     }
 }
 
+/// Whether an event and a socket are somebody else's subscription, too, so that it stays.
+pub(super) type Owns<'a> = dyn Fn(&str, &str) -> bool + 'a;
+
 /// Makes an engine that runs on `old` run on `new`.
 ///
 /// # Errors
@@ -61,6 +64,7 @@ pub(super) fn apply(
     old: &Settings,
     new: &Settings,
     source: &Source,
+    owns: &Owns<'_>,
 ) -> Result<Change, Failure> {
     let mut change = Change {
         later: later(old, new),
@@ -68,7 +72,7 @@ pub(super) fn apply(
     };
     handle.set_policy(transport::Policy::from(&new.policy));
     let before = handle.events().len();
-    let outcome = declare(handle, new).and_then(|()| subscribe(handle, old, new, source));
+    let outcome = declare(handle, new).and_then(|()| subscribe(handle, old, new, source, owns));
     change.declared = handle.events().len() - before;
     match outcome {
         Ok(added) => change.added = added,
@@ -86,7 +90,8 @@ pub(super) fn apply(
         change.ended += 1;
     }
     let kept: HashSet<_> = keys(new).collect();
-    for (event, socket) in keys(old).filter(|key| !kept.contains(key)) {
+    let is_over = |key: &Key<'_>| !kept.contains(key) && !owns(key.0, key.1);
+    for (event, socket) in keys(old).filter(is_over) {
         match handle.unsubscribe(event, socket) {
             Ok(true) => change.ended += 1,
             // It had expired, or a client had ended it.
@@ -122,6 +127,7 @@ pub(super) fn subscribe(
     old: &Settings,
     new: &Settings,
     source: &Source,
+    owns: &Owns<'_>,
 ) -> Result<usize, Failure> {
     let before: HashMap<_, _> = subscriptions(old).collect();
     let mut made = Vec::new();
@@ -131,7 +137,7 @@ pub(super) fn subscribe(
             made.push(key);
             continue;
         };
-        for key in made {
+        for key in made.into_iter().filter(|key| !owns(key.0, key.1)) {
             undo(handle, key, before.get(&key).copied());
         }
         return Err(refusal(handle, item, source, &error));
