@@ -109,10 +109,14 @@ impl<T> Producer<T> {
     /// Whether a push would succeed now. Looks at the other end only when it must.
     #[inline]
     pub fn has_room(&self) -> bool {
-        if self.room.get() == 0 {
-            let queue = &self.lane.queue;
-            self.room.set(queue.capacity() - queue.len());
-        }
+        self.room.get() > 0 || self.find_room()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_room(&self) -> bool {
+        let queue = &self.lane.queue;
+        self.room.set(queue.capacity() - queue.len());
         self.room.get() > 0
     }
 }

@@ -3,6 +3,7 @@
 //! What any engine with a thread of its own must do for an event that finds everybody asleep: the
 //! floor of its latency, with both threads woken from their sleep as they are there.
 
+use std::collections::VecDeque;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -22,8 +23,8 @@ pub(crate) struct Relay {
 #[derive(Debug)]
 struct Shared {
     eventfd: EventFd,
-    /// What to send; nothing ends it.
-    payload: Mutex<Vec<u8>>,
+    /// What to send; an empty one ends it.
+    payloads: Mutex<VecDeque<Vec<u8>>>,
 }
 
 impl Relay {
@@ -33,7 +34,7 @@ impl Relay {
         socket.connect(to)?;
         let shared = Arc::new(Shared {
             eventfd: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
-            payload: Mutex::default(),
+            payloads: Mutex::default(),
         });
         let theirs = Arc::clone(&shared);
         let sender = thread::Builder::new().name("relay".to_owned());
@@ -46,9 +47,8 @@ impl Relay {
 
     /// Has it send that payload.
     pub(crate) fn raise(&self, payload: &[u8]) -> Result<()> {
-        let mut left = self.shared.payload.lock().expect("no panic under it");
-        left.clear();
-        left.extend_from_slice(payload);
+        let mut left = self.shared.payloads.lock().expect("no panic under it");
+        left.push_back(payload.to_vec());
         drop(left);
         self.shared.eventfd.write(1).context("eventfd")?;
         Ok(())
@@ -56,6 +56,10 @@ impl Relay {
 }
 
 impl Shared {
+    fn next(&self) -> Option<Vec<u8>> {
+        self.payloads.lock().expect("no panic under it").pop_front()
+    }
+
     fn send(&self, socket: &UdpSocket) -> Result<()> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
@@ -67,11 +71,12 @@ impl Shared {
                 Ok(_) => {}
                 Err(errno) => return Err(errno.into()),
             }
-            let payload = self.payload.lock().expect("no panic under it");
-            if payload.is_empty() {
-                return Ok(());
+            while let Some(payload) = self.next() {
+                if payload.is_empty() {
+                    return Ok(());
+                }
+                socket.send(&payload)?;
             }
-            socket.send(&payload)?;
         }
     }
 }
