@@ -36,15 +36,15 @@ impl Default for Arena {
 }
 
 impl Arena {
-    /// Cuts off what `write` appends. If `write` panics, what it appended is still there: it must
-    /// have cut it off itself.
+    /// Cuts off the beginning of a block, as many bytes as `write` says that it wrote there. The
+    /// block is as long as it is large: `write` may write anywhere in it, and lengthen it.
     #[inline]
-    pub fn write(&mut self, write: impl FnOnce(&mut BytesMut)) -> Bytes {
-        if self.block.capacity() < self.room {
+    pub fn write(&mut self, write: impl FnOnce(&mut BytesMut) -> usize) -> Bytes {
+        if self.block.len() < self.room {
             self.turn();
         }
-        write(&mut self.block);
-        let payload = self.block.split().freeze();
+        let length = write(&mut self.block);
+        let payload = self.block.split_to(length).freeze();
         if payload.len() > self.room {
             self.room = payload.len().next_power_of_two().min(ARENA_BLOCK_BYTES);
         }
@@ -55,7 +55,8 @@ impl Arena {
     #[cold]
     #[inline(never)]
     fn turn(&mut self) {
-        let used = std::mem::take(&mut self.block);
+        let mut used = std::mem::take(&mut self.block);
+        used.clear();
         if used.capacity() > 0 || !self.resting.is_empty() {
             self.resting.push_back(used);
         }
@@ -64,13 +65,14 @@ impl Arena {
                 break;
             };
             if block.try_reclaim(ARENA_BLOCK_BYTES) {
+                block.resize(ARENA_BLOCK_BYTES, 0);
                 self.block = block;
                 return;
             }
             self.resting.push_back(block);
         }
         self.resting.truncate(BLOCKS);
-        self.block = BytesMut::with_capacity(ARENA_BLOCK_BYTES);
+        self.block = BytesMut::zeroed(ARENA_BLOCK_BYTES);
     }
 }
 
@@ -79,7 +81,11 @@ mod tests {
     use super::*;
 
     fn write(arena: &mut Arena, length: usize) -> Bytes {
-        arena.write(|block| block.resize(length, 7))
+        arena.write(|block| {
+            block.resize(block.len().max(length), 0);
+            block[..length].fill(7);
+            length
+        })
     }
 
     /// Payloads that fill a block each.
@@ -118,8 +124,8 @@ mod tests {
         write(&mut arena, length);
         for _ in 0..100 {
             arena.write(|block| {
-                assert!(block.capacity() >= length, "it would grow");
-                block.resize(length, 7);
+                assert!(block.len() >= length, "it would grow");
+                length
             });
         }
     }

@@ -6,7 +6,6 @@
 
 mod support;
 
-use bellwire::EventName;
 use bellwire::event::catalogue;
 use bellwire::wire::jsonrpc;
 use bellwire::wire::parse;
@@ -80,9 +79,7 @@ fn payloads_of_modules_are_read_and_written_again_as_they_were() {
         }
         let payload = case["received"]["text"].as_str().unwrap();
         let read = parse::jsonrpc(payload.as_bytes()).unwrap_or_else(|e| panic!("{file}: {e}"));
-        let mut out = BytesMut::new();
-        let prefix = jsonrpc::prefix(&EventName::new(&read.method).unwrap());
-        jsonrpc::encode(&mut out, &prefix, |params| read.write_params(params));
+        let out = jsonrpc::encode_notification(&read);
         assert_eq!(out, payload, "{file}");
         let spec = catalogue::find(&read.method).unwrap_or_else(|| panic!("{file}: unknown event"));
         assert_eq!(spec.check(&read), Ok(()), "{file}");

@@ -1,6 +1,7 @@
 //! Properties of the payload formats, over generated events.
 
 use bellwire::EventName;
+use bellwire::Params;
 use bellwire::Value;
 use bellwire::event::Notification;
 use bellwire::event::Param;
@@ -57,10 +58,9 @@ fn any_notification() -> impl Strategy<Value = Notification<'static>> {
 fn encoded(notification: &Notification<'_>) -> Vec<u8> {
     let prefix = jsonrpc::prefix(&EventName::new(&notification.method).unwrap());
     let mut out = BytesMut::new();
-    jsonrpc::encode(&mut out, &prefix, |params| {
-        notification.write_params(params)
-    });
-    out.to_vec()
+    let write = |params: &mut Params<'_>| notification.write_params(params);
+    let length = jsonrpc::encode(&mut out, &prefix, write);
+    out[..length].to_vec()
 }
 
 fn in_text(notification: &Notification<'_>) -> Vec<u8> {
@@ -246,8 +246,7 @@ proptest! {
         }
         if let Ok(read) = parse::any(&parse::repair(&bytes)) {
             // What was read can be raised again and is then read as the same.
-            let mut out = BytesMut::new();
-            jsonrpc::encode_notification(&mut out, &read);
+            let out = jsonrpc::encode_notification(&read);
             let again = parse::jsonrpc(&out);
             prop_assert!(again.is_ok(), "{:?}", again);
         }

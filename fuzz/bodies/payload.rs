@@ -12,8 +12,7 @@ use crate::wire::{jsonrpc, parse, text};
 /// An event built from the bytes: the payload is what serde_json writes, and is read back.
 pub(super) fn encode(bytes: &[u8]) {
     let event = notification(&mut Input::new(bytes));
-    let mut payload = BytesMut::new();
-    jsonrpc::encode_notification(&mut payload, &event);
+    let payload = jsonrpc::encode_notification(&event);
     let expected = by_serde_json(&event);
     assert_eq!(std::str::from_utf8(&payload), Ok(expected.as_str()));
     let read = parse::jsonrpc(&payload).expect("what was written");
@@ -54,8 +53,7 @@ pub(super) fn parse(bytes: &[u8]) {
 }
 
 fn reads_again(event: &Notification<'_>) {
-    let mut payload = BytesMut::new();
-    jsonrpc::encode_notification(&mut payload, event);
+    let payload = jsonrpc::encode_notification(event);
     let again = parse::jsonrpc(&payload).expect("what was written");
     assert_eq!(again, as_read(event));
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bellwire::internals::{Arena, Consumer, Lanes};
 use bellwire_loom_tests::{model, spawn};
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 
 /// More than half a block of the model's size, so that each payload needs another block.
 const PAYLOAD: usize = 40;
@@ -23,7 +23,10 @@ fn a_payload_stays_what_it_was() {
             let mut arena = Arena::default();
             let mut kept = 0;
             for number in 0..PAYLOADS {
-                let payload = arena.write(|block| block.put_bytes(number, PAYLOAD));
+                let payload = arena.write(|block| {
+                    block[..PAYLOAD].fill(number);
+                    PAYLOAD
+                });
                 kept += usize::from(lane.push(payload).is_ok());
             }
             kept

@@ -82,10 +82,9 @@ mod tests {
     fn both_write_the_same_bytes() {
         let prefix = jsonrpc::prefix(&EventName::new(NAME).expect("a valid name"));
         let mut ours = BytesMut::new();
-        jsonrpc::encode(&mut ours, &prefix, three);
-        assert_eq!(ours, Notification::three().to_vec());
-        ours.clear();
-        jsonrpc::encode(&mut ours, &prefix, |params| stamped(params, 12_345));
-        assert_eq!(ours, Notification::stamped(12_345).to_vec());
+        let length = jsonrpc::encode(&mut ours, &prefix, three);
+        assert_eq!(ours[..length], Notification::three().to_vec());
+        let length = jsonrpc::encode(&mut ours, &prefix, |params| stamped(params, 12_345));
+        assert_eq!(ours[..length], Notification::stamped(12_345).to_vec());
     }
 }

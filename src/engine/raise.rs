@@ -84,11 +84,11 @@ impl Event {
         if !self.cell.is_heard() {
             return Raised::Unheard;
         }
-        self.raise_heard(|block| block.extend_from_slice(payload))
+        self.raise_heard(|block| jsonrpc::copy(block, payload))
     }
 
     #[inline(never)]
-    fn raise_heard(&self, encode: impl FnOnce(&mut BytesMut)) -> Raised {
+    fn raise_heard(&self, encode: impl FnOnce(&mut BytesMut) -> usize) -> Raised {
         with_raiser(&self.shared, |raiser| raiser.raise(&self.cell, encode))
     }
 }
@@ -176,7 +176,7 @@ impl Raiser {
 
     /// Encodes the event and hands it to the reactor, or counts why not.
     #[inline]
-    fn raise(&self, cell: &EventCell, encode: impl FnOnce(&mut BytesMut)) -> Raised {
+    fn raise(&self, cell: &EventCell, encode: impl FnOnce(&mut BytesMut) -> usize) -> Raised {
         if !self.lane.has_room() {
             // Before it is encoded: who raises more than can be sent wants to know soon.
             return self.drop_full(cell);
@@ -196,13 +196,13 @@ impl Raiser {
     }
 
     #[cold]
-    fn write_nested(&self, encode: impl FnOnce(&mut BytesMut)) -> Bytes {
+    fn write_nested(&self, encode: impl FnOnce(&mut BytesMut) -> usize) -> Bytes {
         match self.nested.try_borrow_mut() {
             Ok(mut arena) => arena.write(encode),
             Err(_) => {
                 let mut block = BytesMut::new();
-                encode(&mut block);
-                block.freeze()
+                let length = encode(&mut block);
+                block.split_to(length).freeze()
             }
         }
     }

@@ -6,75 +6,61 @@
 
 use bytes::BytesMut;
 
+use super::draft::Draft;
+
 const ONES: u64 = u64::from_le_bytes([0x01; 8]);
 const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
 
 /// Writes `text` as a JSON string, with its quotes.
-#[inline]
 pub(crate) fn string(out: &mut BytesMut, text: &str) {
     out.extend_from_slice(b"\"");
-    escaped(out, text.as_bytes());
+    inside(text.as_bytes(), |run| out.extend_from_slice(run));
     out.extend_from_slice(b"\"");
 }
 
-/// Writes `text` as the inside of a JSON string. It must be UTF-8.
-#[inline]
-pub(super) fn escaped(out: &mut BytesMut, text: &[u8]) {
-    match first_special(text) {
-        None => out.extend_from_slice(text),
-        Some(at) => escaped_from(out, text, at),
-    }
+/// Writes `text` as the inside of a JSON string; says where the draft ends then.
+#[inline(never)]
+pub(super) fn long(mut draft: Draft<'_>, text: &[u8]) -> usize {
+    inside(text, |run| draft.put(run));
+    draft.len()
 }
 
-/// Writes bytes as the inside of a JSON string; each sequence that is not UTF-8 becomes one U+FFFD.
-#[inline]
-pub(super) fn repaired(out: &mut BytesMut, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => escaped(out, text.as_bytes()),
-        Err(_) => repaired_by_chunks(out, bytes),
-    }
-}
-
+/// The same for any bytes: each sequence of them that is not UTF-8 becomes one U+FFFD.
 #[cold]
-fn repaired_by_chunks(out: &mut BytesMut, bytes: &[u8]) {
+pub(super) fn repaired(mut draft: Draft<'_>, bytes: &[u8]) -> usize {
     for chunk in bytes.utf8_chunks() {
-        escaped(out, chunk.valid().as_bytes());
+        inside(chunk.valid().as_bytes(), |run| draft.put(run));
         if !chunk.invalid().is_empty() {
-            out.extend_from_slice("\u{fffd}".as_bytes());
+            draft.put("\u{fffd}".as_bytes());
+        }
+    }
+    draft.len()
+}
+
+/// Puts the inside of a JSON string, run by run. It must be UTF-8.
+#[inline]
+fn inside(text: &[u8], mut put: impl FnMut(&[u8])) {
+    match first_special(text) {
+        None => put(text),
+        Some(at) => {
+            put(&text[..at]);
+            escaped(&text[at..], put);
         }
     }
 }
 
-/// Writes a whole number.
-#[inline]
-pub(super) fn whole(out: &mut BytesMut, number: impl itoa::Integer) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-/// Writes a number; `null` for one that is not finite, which JSON cannot hold.
-#[inline]
-pub(super) fn float(out: &mut BytesMut, number: f64) {
-    if number.is_finite() {
-        out.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
-    } else {
-        out.extend_from_slice(b"null");
-    }
-}
-
-/// Writes a string whose first special byte stands at `at`.
+/// Puts a text that begins with a special byte.
 ///
-/// Where one byte is special others are near: the rest is put together on the stack, whole words
-/// where they are clean, and appended a page at a time.
-fn escaped_from(out: &mut BytesMut, text: &[u8], at: usize) {
+/// Where one byte is special others are near: it is put together on the stack, whole words where
+/// they are clean, and put a page at a time.
+fn escaped(text: &[u8], mut put: impl FnMut(&[u8])) {
     const PAGE: usize = 256;
-    let (clean, rest) = text.split_at(at);
-    out.extend_from_slice(clean);
     let mut page = [0; PAGE];
     let mut used = 0;
-    let (words, tail) = rest.as_chunks::<8>();
+    let (words, tail) = text.as_chunks::<8>();
     for word in words {
         if used + word.len() * ESCAPE_BYTES > PAGE {
-            out.extend_from_slice(&page[..used]);
+            put(&page[..used]);
             used = 0;
         }
         if special_bits(u64::from_le_bytes(*word)) == 0 {
@@ -84,9 +70,9 @@ fn escaped_from(out: &mut BytesMut, text: &[u8], at: usize) {
             used = escape_all(&mut page, used, word);
         }
     }
-    out.extend_from_slice(&page[..used]);
+    put(&page[..used]);
     used = escape_all(&mut page, 0, tail);
-    out.extend_from_slice(&page[..used]);
+    put(&page[..used]);
 }
 
 /// Longest escape: `\u00xx`.
@@ -149,8 +135,14 @@ fn first_special(text: &[u8]) -> Option<usize> {
         }
     }
     tail.iter()
-        .position(|&byte| ESCAPES[usize::from(byte)] != 0)
+        .position(|&byte| is_special(byte))
         .map(|at| words.len() * 8 + at)
+}
+
+/// Whether a byte must be escaped.
+#[inline]
+pub(super) fn is_special(byte: u8) -> bool {
+    ESCAPES[usize::from(byte)] != 0
 }
 
 /// The high bit of each byte of `word` that must be escaped, exact up to the first one.
@@ -158,7 +150,7 @@ fn first_special(text: &[u8]) -> Option<usize> {
 /// A borrow of the subtractions only travels upward, from a byte that is itself special, so the
 /// lowest bit set is always right. High bits of `word` itself are masked: such bytes stay raw.
 #[inline]
-fn special_bits(word: u64) -> u64 {
+pub(super) fn special_bits(word: u64) -> u64 {
     let control = word.wrapping_sub(ONES * 0x20);
     let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
     let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
@@ -214,11 +206,14 @@ mod tests {
             b"\xe2\x82\"\xe2\x82\xac\n\xc0\xaf",
             b"",
         ] {
-            let mut out = BytesMut::new();
-            repaired(&mut out, bytes);
-            let mut expected = BytesMut::new();
-            escaped(&mut expected, String::from_utf8_lossy(bytes).as_bytes());
-            assert_eq!(out, expected, "{bytes:?}");
+            let mut block = BytesMut::new();
+            let length = repaired(Draft::new(&mut block), bytes);
+            let expected = written(&String::from_utf8_lossy(bytes));
+            assert_eq!(
+                block[..length],
+                expected[1..expected.len() - 1],
+                "{bytes:?}"
+            );
         }
     }
 }

@@ -7,9 +7,11 @@
 //! | `params` | [`Params`], what a raise writes its parameters to |
 //! | `notification` | [`Notification`], an event that was read, with its parameters |
 //! | [`catalogue`] | the events that OpenSIPS and its modules raise |
+//! | `draft` | a payload that is being written |
 //! | `json` | strings and numbers of the payload, written by hand: a raise waits for them |
 
 pub mod catalogue;
+mod draft;
 mod json;
 mod name;
 mod notification;
@@ -21,4 +23,5 @@ pub use notification::{Notification, Param};
 pub use params::Params;
 pub use value::Value;
 
+pub(crate) use draft::Draft;
 pub(crate) use json::string as json_string;

@@ -1,8 +1,6 @@
 //! The parameters of an event that is being raised.
 
-use bytes::BytesMut;
-
-use super::json;
+use super::draft::Draft;
 use super::value::Value;
 
 /// Takes the parameters of a raise and writes them into the payload as they come.
@@ -21,7 +19,7 @@ use super::value::Value;
 /// ```
 #[derive(Debug)]
 pub struct Params<'a> {
-    out: &'a mut BytesMut,
+    draft: Draft<'a>,
     shape: Shape,
 }
 
@@ -36,30 +34,24 @@ enum Shape {
 }
 
 impl<'a> Params<'a> {
-    /// Parameters that will be written at the end of `out`, which holds an unfinished payload.
-    #[inline]
-    pub(crate) fn new(out: &'a mut BytesMut) -> Self {
+    /// Parameters that will be written after what a payload begins with.
+    #[inline(always)]
+    pub(crate) fn new(draft: Draft<'a>) -> Self {
         Self {
-            out,
+            draft,
             shape: Shape::Empty,
         }
     }
 
-    /// Closes what was opened.
-    #[inline]
-    pub(crate) fn finish(&mut self) {
+    /// Ends the payload: closes what was opened, and the notification. Says how long it is.
+    #[inline(always)]
+    pub(crate) fn finish(mut self) -> usize {
         match self.shape {
-            Shape::Empty => {}
-            Shape::Opened | Shape::Named => self.out.extend_from_slice(b"}"),
-            Shape::Positional => self.out.extend_from_slice(b"]"),
+            Shape::Empty => self.draft.literal(b"}"),
+            Shape::Opened | Shape::Named => self.draft.literal(b"}}"),
+            Shape::Positional => self.draft.literal(b"]}"),
         }
-        self.shape = Shape::Empty;
-    }
-
-    /// Cuts the payload back to `length` bytes: what a raise that panicked left behind.
-    pub(crate) fn abandon(&mut self, length: usize) {
-        self.out.truncate(length);
-        self.shape = Shape::Empty;
+        self.draft.len()
     }
 
     /// Whether no parameter was written yet.
@@ -71,10 +63,10 @@ impl<'a> Params<'a> {
     /// A string.
     #[inline]
     pub fn str(&mut self, name: &str, value: &str) -> &mut Self {
-        self.key(name, value.len());
-        self.out.extend_from_slice(b"\"");
-        json::escaped(self.out, value.as_bytes());
-        self.out.extend_from_slice(b"\"");
+        self.key(name);
+        self.draft.literal(b"\"");
+        self.draft.text(value.as_bytes());
+        self.draft.literal(b"\"");
         self
     }
 
@@ -82,51 +74,53 @@ impl<'a> Params<'a> {
     /// [`String::from_utf8_lossy`] cuts.
     #[inline]
     pub fn bytes(&mut self, name: &str, value: &[u8]) -> &mut Self {
-        self.key(name, value.len());
-        self.out.extend_from_slice(b"\"");
-        json::repaired(self.out, value);
-        self.out.extend_from_slice(b"\"");
+        self.key(name);
+        self.draft.literal(b"\"");
+        self.draft.repaired(value);
+        self.draft.literal(b"\"");
         self
     }
 
     /// A whole number.
     #[inline]
     pub fn int(&mut self, name: &str, value: i64) -> &mut Self {
-        self.key(name, 0);
-        json::whole(self.out, value);
+        self.key(name);
+        self.draft.whole(value);
         self
     }
 
     /// A whole number that is not negative.
     #[inline]
     pub fn uint(&mut self, name: &str, value: u64) -> &mut Self {
-        self.key(name, 0);
-        json::whole(self.out, value);
+        self.key(name);
+        self.draft.whole(value);
         self
     }
 
     /// A number, as short as it can be read back exactly. `null` if it is not finite.
     #[inline]
     pub fn float(&mut self, name: &str, value: f64) -> &mut Self {
-        self.key(name, 0);
-        json::float(self.out, value);
+        self.key(name);
+        self.draft.float(value);
         self
     }
 
     /// `true` or `false`.
     #[inline]
     pub fn bool(&mut self, name: &str, value: bool) -> &mut Self {
-        self.key(name, 0);
-        self.out
-            .extend_from_slice(if value { b"true" } else { b"false" });
+        self.key(name);
+        match value {
+            true => self.draft.literal(b"true"),
+            false => self.draft.literal(b"false"),
+        }
         self
     }
 
     /// `null`, which OpenSIPS sends for a string that was never set.
     #[inline]
     pub fn null(&mut self, name: &str) -> &mut Self {
-        self.key(name, 0);
-        self.out.extend_from_slice(b"null");
+        self.key(name);
+        self.draft.literal(b"null");
         self
     }
 
@@ -154,33 +148,31 @@ impl<'a> Params<'a> {
     /// can have it.
     pub(super) fn open_named(&mut self) {
         if self.is_empty() {
-            self.out.extend_from_slice(b",\"params\":{");
+            self.draft.literal(b",\"params\":{");
             self.shape = Shape::Opened;
         }
     }
 
-    /// Writes what stands before a value of about `length` bytes: separator, name, colon.
-    #[inline]
-    fn key(&mut self, name: &str, length: usize) {
-        // One request for room covers a parameter that needs no escape.
-        self.out.reserve(name.len() + length + 40);
+    /// Writes what stands before a value: separator, name, colon.
+    #[inline(always)]
+    fn key(&mut self, name: &str) {
         match self.shape {
-            Shape::Named => self.out.extend_from_slice(b",\""),
-            Shape::Positional => return self.out.extend_from_slice(b","),
+            Shape::Named => self.draft.literal(b",\""),
+            Shape::Positional => return self.draft.literal(b","),
             Shape::Empty if name.is_empty() => {
                 self.shape = Shape::Positional;
-                return self.out.extend_from_slice(b",\"params\":[");
+                return self.draft.literal(b",\"params\":[");
             }
             Shape::Empty => {
                 self.shape = Shape::Named;
-                self.out.extend_from_slice(b",\"params\":{\"");
+                self.draft.literal(b",\"params\":{\"");
             }
             Shape::Opened => {
                 self.shape = Shape::Named;
-                self.out.extend_from_slice(b"\"");
+                self.draft.literal(b"\"");
             }
         }
-        json::escaped(self.out, name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+        self.draft.text(name.as_bytes());
+        self.draft.literal(b"\":");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 
 use super::{Numbers, operations};
 use crate::arena::Arena;
@@ -58,8 +58,10 @@ struct Item {
 }
 
 /// As long as the raiser's lane, and all of it the same byte, which follows from the number.
-fn fill(block: &mut bytes::BytesMut, number: u64) {
-    block.put_bytes(number as u8, 16 + (number % 700) as usize);
+fn fill(block: &mut [u8], number: u64) -> usize {
+    let length = 16 + (number % 700) as usize;
+    block[..length].fill(number as u8);
+    length
 }
 
 fn check(item: &Item) {

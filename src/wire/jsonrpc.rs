@@ -7,6 +7,7 @@
 
 use bytes::BytesMut;
 
+use crate::event::Draft;
 use crate::event::EventName;
 use crate::event::Notification;
 use crate::event::Params;
@@ -24,44 +25,37 @@ fn begin(out: &mut BytesMut, method: &str) {
     json_string(out, method);
 }
 
-/// Appends one payload to `out`: the event's [`prefix`], then what `write` writes.
+/// Writes one payload to the beginning of `block`: the event's [`prefix`], then what `write`
+/// writes. Says how long it is.
 ///
-/// If `write` panics, `out` is cut back to what it held before.
+/// The block grows as it must; what lies in it behind the payload, and what a `write` that panics
+/// leaves there, means nothing.
 #[inline]
-pub fn encode(out: &mut BytesMut, prefix: &[u8], write: impl FnOnce(&mut Params<'_>)) {
-    let length = out.len();
-    out.extend_from_slice(prefix);
-    let mut payload = Payload {
-        params: Params::new(out),
-        torn: Some(length),
-    };
-    write(&mut payload.params);
-    payload.params.finish();
-    payload.torn = None;
-    drop(payload);
-    out.extend_from_slice(b"}");
+pub fn encode(block: &mut BytesMut, prefix: &[u8], write: impl FnOnce(&mut Params<'_>)) -> usize {
+    let mut draft = Draft::new(block);
+    draft.put(prefix);
+    let mut params = Params::new(draft);
+    write(&mut params);
+    params.finish()
 }
 
-/// Appends the payload of a notification that was read: the same bytes, if OpenSIPS sent it.
-pub fn encode_notification(out: &mut BytesMut, notification: &Notification<'_>) {
+/// Writes a payload that was encoded elsewhere to the beginning of `block`. Says how long it is.
+pub(crate) fn copy(block: &mut BytesMut, payload: &[u8]) -> usize {
+    let mut draft = Draft::new(block);
+    draft.put(payload);
+    draft.len()
+}
+
+/// The payload of a notification that was read: the same bytes, if OpenSIPS sent it.
+pub fn encode_notification(notification: &Notification<'_>) -> BytesMut {
     let mut head = BytesMut::new();
     begin(&mut head, &notification.method);
-    encode(out, &head, |params| notification.write_params(params));
-}
-
-/// A payload on its way; cut off again unless it was finished.
-struct Payload<'a> {
-    params: Params<'a>,
-    /// The length to cut back to.
-    torn: Option<usize>,
-}
-
-impl Drop for Payload<'_> {
-    fn drop(&mut self) {
-        if let Some(length) = self.torn {
-            self.params.abandon(length);
-        }
-    }
+    let mut block = BytesMut::new();
+    let length = encode(&mut block, &head, |params| {
+        notification.write_params(params)
+    });
+    block.truncate(length);
+    block
 }
 
 #[cfg(test)]

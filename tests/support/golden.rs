@@ -115,10 +115,10 @@ pub(crate) fn is_equal(ours: &[u8], received: &Json) -> bool {
 pub(crate) fn encoded(case: &Json) -> Vec<u8> {
     let name = EventName::new(case["event"].as_str().unwrap()).unwrap();
     let mut out = BytesMut::new();
-    jsonrpc::encode(&mut out, &jsonrpc::prefix(&name), |params| {
+    let length = jsonrpc::encode(&mut out, &jsonrpc::prefix(&name), |params| {
         write(params, case);
     });
-    out.to_vec()
+    out[..length].to_vec()
 }
 
 /// Writes the parameters of the case's event.

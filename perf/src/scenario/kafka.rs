@@ -130,7 +130,8 @@ impl Bare {
         let producer = config.create_with_context(confirmed.clone())?;
         let mut payload = BytesMut::new();
         let prefix = jsonrpc::prefix(&EventName::new(NAME)?);
-        jsonrpc::encode(&mut payload, &prefix, three);
+        let length = jsonrpc::encode(&mut payload, &prefix, three);
+        payload.truncate(length);
         Ok(Self {
             producer,
             confirmed,

@@ -2,8 +2,8 @@ use super::*;
 
 fn encoded(write: impl FnOnce(&mut Params<'_>)) -> String {
     let mut out = BytesMut::new();
-    encode(&mut out, &prefix(&EventName::new("E_X").unwrap()), write);
-    String::from_utf8(out.to_vec()).unwrap()
+    let length = encode(&mut out, &prefix(&EventName::new("E_X").unwrap()), write);
+    String::from_utf8(out[..length].to_vec()).unwrap()
 }
 
 fn with(params: &str) -> String {
@@ -56,15 +56,35 @@ fn bytes_and_names_are_escaped_and_repaired() {
 }
 
 #[test]
-fn a_panic_in_the_closure_leaves_no_torn_payload() {
-    let mut out = BytesMut::from("before");
+fn what_a_panic_leaves_is_written_over() {
+    let mut block = BytesMut::new();
     let prefix = prefix(&EventName::new("E_X").unwrap());
     let raise = std::panic::AssertUnwindSafe(|| {
-        encode(&mut out, &prefix, |p| {
-            p.str("a", "x");
+        encode(&mut block, &prefix, |p| {
+            p.str("a", &"x".repeat(1000));
             std::panic::resume_unwind(Box::new(()));
-        });
+        })
     });
     assert!(std::panic::catch_unwind(raise).is_err());
-    assert_eq!(out, "before");
+    let length = encode(&mut block, &prefix, |_| {});
+    assert_eq!(block[..length], *with("").as_bytes());
+}
+
+/// Each way through the draft, at each place of a block that must grow for it.
+#[test]
+fn a_block_grows_wherever_it_ends() {
+    let write = |p: &mut Params<'_>| {
+        p.str("a", "0123456789abcdef")
+            .str("name of more than sixteen", "\"");
+        p.float("f", -1.5e-300)
+            .int("", i64::MIN)
+            .bytes("b", b"\xff1234567");
+    };
+    let expected = encoded(write);
+    let prefix = prefix(&EventName::new("E_X").unwrap());
+    for length in 0..expected.len() {
+        let mut block = BytesMut::zeroed(length);
+        let length = encode(&mut block, &prefix, write);
+        assert_eq!(block[..length], *expected.as_bytes());
+    }
 }
