@@ -51,6 +51,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
+#[cfg(feature = "brokers")]
 use crate::origin::Origins;
 use flatstore::Files;
 use intakes::Intakes;
@@ -98,7 +99,7 @@ pub(crate) struct Settings {
     #[cfg(feature = "rabbitmq")]
     pub(crate) rabbitmq: Rabbitmq,
     /// What is known of where events come from.
-    #[allow(dead_code, reason = "for transports that are features")]
+    #[cfg(feature = "brokers")]
     pub(crate) origins: Arc<Origins>,
     /// Of the random pauses between attempts.
     pub(crate) seed: u64,
