@@ -208,10 +208,7 @@ impl Text {
 
     /// The brokers that are named by their addresses.
     pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.brokers.iter().filter_map(|at| match at {
-            At::Address(address) => Some(*address),
-            At::Host { .. } => None,
-        })
+        self.brokers.iter().filter_map(At::address)
     }
 
     /// The socket string in its normal form, without secrets.

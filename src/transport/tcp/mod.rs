@@ -154,10 +154,7 @@ impl Wire {
 
 impl Endpoint for Peer {
     fn address(&self) -> Option<SocketAddr> {
-        match self.at {
-            At::Address(address) => Some(address),
-            At::Host { .. } => None,
-        }
+        self.at.address()
     }
 
     fn prepare(&self) -> Result<(), String> {

@@ -23,10 +23,10 @@ use std::time::Duration;
 
 use super::policy::Gate;
 use super::resolve::Lookups;
-use super::socket::{At, Parsed, Place};
-use super::worker::{Closed, Feed, Keyed, QueueLimits, Threads, Worker};
+use super::socket::Parsed;
+use super::worker::{Feed, Keyed, QueueLimits, Threads, Worker};
 use super::{Settings, Transports};
-use crate::destination::{Context, Destination, Endpoint, Format, Outlet};
+use crate::destination::{Context, Destination, Endpoint, Outlet};
 use crate::wire::xml::Form;
 use caller::{Caller, Server};
 use grammar::Text;
@@ -158,14 +158,7 @@ fn parsed(transports: &Transports, scheme: &str, protocol: &str, text: Text) -> 
         text,
         worker: OnceLock::new(),
     });
-    let place = Place::Shared {
-        key: name.identity.clone(),
-        at: Some(at),
-        endpoint,
-    };
-    let mut parsed = Parsed::new(place, Format::Json, Some(name));
-    parsed.manner.when_full = when_full;
-    parsed
+    Parsed::queued(name, Some(at), when_full, endpoint)
 }
 
 /// A server as a subscription names it.
@@ -188,16 +181,12 @@ impl Endpoint for Remote {
     }
 
     fn address(&self) -> Option<SocketAddr> {
-        match self.text.at {
-            At::Address(address) => Some(address),
-            At::Host { .. } => None,
-        }
+        self.text.at.address()
     }
 
     fn open(&self, destination: &Arc<Destination>, _: &Context<'_>) -> Box<dyn Outlet> {
-        match self.worker.get() {
-            Some(worker) => Box::new(Feed::new(destination, worker, WINDOW, self.callers.limits)),
-            None => Box::new(Closed),
-        }
+        let feed =
+            |worker: &Arc<Worker>| Feed::new(destination, worker, WINDOW, self.callers.limits);
+        Feed::outlet(self.worker.get().map(feed))
     }
 }
