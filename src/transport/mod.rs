@@ -27,6 +27,7 @@ mod socket;
 mod sqs;
 mod tcp;
 pub(crate) mod throttle;
+mod trust;
 pub(crate) mod udp;
 mod unix;
 pub(crate) mod worker;

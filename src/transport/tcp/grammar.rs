@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Tcp;
 use crate::destination::{Format, Manner, Name, WhenFull};
 use crate::transport::socket::{At, Parsed, Place, host_and_port};
+use crate::transport::trust::Trust;
 use crate::wire::request::Form;
 
 /// What a socket string says.
@@ -20,32 +21,6 @@ pub(super) struct Text {
     pub(super) trust: Trust,
     /// The options that differ from the configuration, in one order.
     options: String,
-}
-
-/// Whom a `tls:` socket trusts.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(in crate::transport) struct Trust {
-    /// A file of certificates, in place of the system's.
-    pub(in crate::transport) ca: Option<String>,
-    /// Anybody.
-    pub(in crate::transport) insecure: bool,
-}
-
-impl Trust {
-    pub(in crate::transport) fn is_plain(&self) -> bool {
-        *self == Self::default()
-    }
-
-    fn options(&self) -> String {
-        let mut options = String::new();
-        if let Some(ca) = &self.ca {
-            option(&mut options, "ca", ca);
-        }
-        if self.insecure {
-            option(&mut options, "insecure", "1");
-        }
-        options
-    }
 }
 
 const OPTIONS: &str = "framing=newline, reliable=1, event_param=NAME, when_full=newest";
@@ -100,13 +75,10 @@ impl Text {
             ("when_full", "newest") => self.manner.when_full = WhenFull::DropNewest,
             ("event_param", "") => self.form.event_param = None,
             ("event_param", name) => self.form.event_param = Some(name.into()),
-            ("ca", file) if file.starts_with('/') => self.trust.ca = Some(file.to_owned()),
-            ("ca", file) => return Err(format!("{file:?} is not an absolute path")),
-            ("insecure", "0") => self.trust.insecure = false,
-            ("insecure", "1") => self.trust.insecure = true,
             ("framing", _) => return unknown(key, value, "none or newline"),
-            ("reliable" | "insecure", _) => return unknown(key, value, "0 or 1"),
+            ("reliable", _) => return unknown(key, value, "0 or 1"),
             ("when_full", _) => return unknown(key, value, "oldest or newest"),
+            _ if self.trust.set(key, value)? => {}
             _ => return Err(format!("unknown option {key:?}; known are {OPTIONS}")),
         }
         Ok(())
@@ -129,8 +101,7 @@ impl Text {
             };
             option(&mut options, "when_full", word);
         }
-        join(&mut options, &self.trust.options());
-        options
+        self.trusting(options)
     }
 
     fn framing(&self) -> String {
@@ -141,11 +112,17 @@ impl Text {
         options
     }
 
+    fn trusting(&self, mut options: String) -> String {
+        for (key, value) in self.trust.options() {
+            option(&mut options, key, value);
+        }
+        options
+    }
+
     /// What its connection is known by. Streams with and without frames are two: a reader of
     /// lines must not find two texts in one.
     pub(super) fn key(&self, scheme: &str) -> String {
-        let mut options = self.framing();
-        join(&mut options, &self.trust.options());
+        let options = self.trusting(self.framing());
         format!("{scheme}:{}{options}", self.at)
     }
 
@@ -178,14 +155,6 @@ fn unknown(key: &str, value: &str, known: &str) -> Result<(), String> {
 fn option(options: &mut String, key: &str, value: &str) {
     options.push(if options.is_empty() { '?' } else { '&' });
     options.extend([key, "=", value]);
-}
-
-/// Appends other options.
-fn join(options: &mut String, more: &str) {
-    match (options.is_empty(), more.strip_prefix('?')) {
-        (false, Some(more)) => options.extend(["&", more]),
-        _ => options.push_str(more),
-    }
 }
 
 #[cfg(test)]

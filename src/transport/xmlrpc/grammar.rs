@@ -9,6 +9,7 @@ use std::fmt::Write;
 use super::Xmlrpc;
 use crate::destination::{Name, WhenFull};
 use crate::transport::socket::{At, host_and_port};
+use crate::transport::trust::Trust;
 use crate::wire::xml::Form;
 
 /// Where calls go if the socket does not say (OpenSIPS).
@@ -22,10 +23,7 @@ pub(super) struct Text {
     pub(super) method: String,
     pub(super) form: Form,
     pub(super) when_full: WhenFull,
-    /// A file of certificates to trust, in place of the system's.
-    pub(super) ca: Option<String>,
-    /// Whether anybody is trusted.
-    pub(super) insecure: bool,
+    pub(super) trust: Trust,
 }
 
 /// Reads what follows the scheme.
@@ -41,8 +39,7 @@ pub(super) fn read(rest: &str, defaults: &Xmlrpc, when_full: WhenFull) -> Result
         method: method.to_owned(),
         form: defaults.params,
         when_full,
-        ca: None,
-        insecure: false,
+        trust: Trust::default(),
     };
     let mut seen = Vec::new();
     for option in options.split('&').filter(|option| !option.is_empty()) {
@@ -102,11 +99,7 @@ impl Text {
             ("when_full", "oldest") => self.when_full = WhenFull::DropOldest,
             ("when_full", "newest") => self.when_full = WhenFull::DropNewest,
             ("when_full", _) => return Err(is_one("oldest or newest")),
-            ("ca", file) if file.starts_with('/') => self.ca = Some(file.to_owned()),
-            ("ca", _) => return Err(is_one("an absolute path")),
-            ("insecure", "0") => self.insecure = false,
-            ("insecure", "1") => self.insecure = true,
-            ("insecure", _) => return Err(is_one("0 or 1")),
+            _ if self.trust.set(key, value)? => {}
             _ => {
                 return Err(format!(
                     "unknown option {key:?}; known are params=struct, when_full=newest, and for \
@@ -154,11 +147,8 @@ impl Text {
             let newest = self.when_full == WhenFull::DropNewest;
             option("when_full", ["oldest", "newest"][usize::from(newest)]);
         }
-        if let Some(ca) = &self.ca {
-            option("ca", ca);
-        }
-        if self.insecure {
-            option("insecure", "1");
+        for (key, value) in self.trust.options() {
+            option(key, value);
         }
         let name = name.into_boxed_str();
         Name {

@@ -6,7 +6,7 @@
 //! | `grammar` | the socket string |
 //! | `caller` | the thread of one server |
 //! | `answer` | what the server answered |
-//! | `trust` | whom `xmlrpcs:` trusts (feature `tls`) |
+//! | `tls` | how the client of `xmlrpcs:` speaks TLS (feature `tls`) |
 //!
 //! Each socket has a thread and a connection of its own, from when it is subscribed until its last
 //! subscription ends.
@@ -15,7 +15,7 @@ mod answer;
 mod caller;
 mod grammar;
 #[cfg(feature = "tls")]
-mod trust;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -30,8 +30,6 @@ use crate::destination::{Context, Destination, Endpoint, Outlet};
 use crate::wire::xml::Form;
 use caller::{Caller, Server};
 use grammar::Text;
-#[cfg(feature = "tls")]
-use trust::Trust;
 
 /// Calls in the hands of a server's thread: they are made one by one.
 const WINDOW: usize = 8;
@@ -61,18 +59,6 @@ impl Default for Xmlrpc {
             reply_time: Duration::from_secs(1),
             retry_time: Duration::from_secs(30),
         }
-    }
-}
-
-/// Without TLS nobody has to be trusted.
-#[cfg(not(feature = "tls"))]
-#[derive(Debug)]
-struct Trust;
-
-#[cfg(not(feature = "tls"))]
-impl Trust {
-    fn read(_: &str, _: &Text) -> Result<Self, String> {
-        Ok(Self)
     }
 }
 
@@ -118,7 +104,11 @@ impl Callers {
             settings: Arc::clone(&self.settings),
             gate: Arc::clone(&self.gate),
             lookups: self.lookups.clone(),
-            trust: Trust::read(url, text)?,
+            #[cfg(feature = "tls")]
+            tls: match url.starts_with("https:") {
+                true => Some(tls::config(&text.trust)?),
+                false => None,
+            },
             seed: self.seed,
         };
         let worker = self.threads.spawn("bellwire-xmlrpc", Caller::new(server))?;
@@ -129,7 +119,7 @@ impl Callers {
 /// Reads what follows `xmlrpc:`.
 pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, String> {
     let text = read(transports, rest)?;
-    if text.ca.is_some() || text.insecure {
+    if !text.trust.is_plain() {
         return Err("ca and insecure are options of xmlrpcs:".to_owned());
     }
     Ok(parsed(transports, "xmlrpc", "http", text))
