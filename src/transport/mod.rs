@@ -30,6 +30,7 @@ pub(crate) mod throttle;
 mod trust;
 pub(crate) mod udp;
 mod unix;
+pub(crate) mod watch;
 pub(crate) mod worker;
 #[cfg(feature = "xmlrpc")]
 mod xmlrpc;
