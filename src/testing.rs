@@ -1,4 +1,6 @@
-//! What tests share: a directory of their own, and waiting for a condition.
+//! What tests share: a directory of their own, waiting for a condition, and a network.
+
+pub(crate) mod network;
 
 use std::path::Path;
 use std::path::PathBuf;
