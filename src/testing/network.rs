@@ -1,7 +1,7 @@
 //! A network of streams and UNIX receivers for simulations: connections that are made late or
 //! never, take what they like and break where they like, as the simulation says.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -89,7 +89,7 @@ impl Default for Mailbox {
 #[derive(Debug)]
 pub(crate) struct Net {
     pub(crate) links: Vec<Link>,
-    pub(crate) mailboxes: HashMap<usize, Mailbox>,
+    pub(crate) mailboxes: BTreeMap<usize, Mailbox>,
     /// Whether anybody listens on a host, and whether there is a way to it.
     pub(crate) alive: Vec<bool>,
     pub(crate) reachable: Vec<bool>,

@@ -21,7 +21,7 @@ mod checks;
 mod lull;
 mod subs;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ struct Simulation {
     now_ms: Arc<AtomicU64>,
     raised: u64,
     /// The texts that came whole, by place: number and connection.
-    came: HashMap<Place, Vec<(u64, usize)>>,
+    came: BTreeMap<Place, Vec<(u64, usize)>>,
     /// The id of each request, and those that were accepted.
     ids: HashMap<(Place, u64), u64>,
     accepted: HashSet<(Place, u64)>,
@@ -82,12 +82,14 @@ impl Simulation {
             && config.unix_backlog >= 16;
         let now_ms: Arc<AtomicU64> = Arc::default();
         let clock = Clock::told(Arc::clone(&now_ms));
-        let shared = Shared::new(
+        let mut shared = Shared::new(
             config,
             Alarm::Counter(Arc::default()),
             clock,
             Arc::new(|_, _| {}),
         );
+        // Of the pauses between attempts; by itself it is another in each run.
+        shared.transports.settings.seed = seed;
         let shared = Arc::new(shared);
         let subs: Vec<Sub> = (0..SUBSCRIPTIONS)
             .map(|number| sub(&mut random, number))
@@ -105,7 +107,7 @@ impl Simulation {
             handle,
             now_ms,
             raised: 0,
-            came: HashMap::new(),
+            came: BTreeMap::new(),
             ids: HashMap::new(),
             accepted: HashSet::new(),
             answered: HashSet::new(),
