@@ -15,6 +15,7 @@ pub(crate) mod kafka;
 pub(crate) mod kernel;
 pub(crate) mod listen;
 pub mod manual;
+mod options;
 mod policy;
 #[cfg(feature = "rabbitmq")]
 pub(crate) mod rabbitmq;

@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 
 use super::properties::{self, Scope};
 use crate::destination::{Name, WhenFull};
+use crate::transport::options::{self, options};
 use crate::transport::socket::{At, host_and_port};
 
 /// Where a broker listens if the socket does not say.
@@ -40,7 +41,7 @@ impl std::fmt::Debug for Text {
 
 /// Reads what follows the scheme.
 pub(super) fn read(rest: &str, when_full: WhenFull) -> Result<Text, String> {
-    let (place, options) = match rest.split_once('?') {
+    let (place, given) = match rest.split_once('?') {
         Some((_, "")) => return Err("nothing after the '?'; leave it out".to_owned()),
         Some((place, options)) => (place, options),
         None => (rest, ""),
@@ -56,16 +57,11 @@ pub(super) fn read(rest: &str, when_full: WhenFull) -> Result<Text, String> {
         when_full,
     };
     check_topic(topic)?;
-    let mut seen = Vec::new();
-    for option in options.split('&').filter(|option| !option.is_empty()) {
-        let Some((name, value)) = option.split_once('=') else {
+    for option in options(given, '&') {
+        let (name, Some(value)) = option? else {
             // It is not shown: it may be the rest of a password.
             return Err("an option without a value; write name=value, and %26 for a '&'".into());
         };
-        if seen.contains(&name) {
-            return Err(format!("option {name:?} is there twice"));
-        }
-        seen.push(name);
         text.set(name, decoded(name, value)?)?;
     }
     Ok(text)
@@ -187,9 +183,7 @@ impl Text {
         match (name, &*value) {
             ("key", "") => return Err("option key must name a parameter".to_owned()),
             ("key", _) => self.key = Some(value),
-            ("when_full", "oldest") => self.when_full = WhenFull::DropOldest,
-            ("when_full", "newest") => self.when_full = WhenFull::DropNewest,
-            ("when_full", _) => return Err("option when_full must be oldest or newest".into()),
+            ("when_full", value) => self.when_full = options::when_full(value)?,
             _ => {
                 return Err(format!(
                     "unknown option {name:?}; known are key=PARAMETER, when_full=newest, and \
@@ -225,11 +219,7 @@ impl Text {
             options.push(format!("key={}", encoded(key)));
         }
         if self.when_full != when_full {
-            let newest = self.when_full == WhenFull::DropNewest;
-            options.push(format!(
-                "when_full={}",
-                ["oldest", "newest"][usize::from(newest)]
-            ));
+            options.push(format!("when_full={}", options::word(self.when_full)));
         }
         let mark = if options.is_empty() { "" } else { "?" };
         let (servers, topic) = (self.servers(), &self.topic);

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use super::Tcp;
-use crate::destination::{Format, Manner, Name, WhenFull};
+use crate::destination::{Format, Manner, Name};
+use crate::transport::options::{self, options};
 use crate::transport::socket::{At, Parsed, Place, host_and_port};
 use crate::transport::trust::Trust;
 use crate::wire::request::Form;
@@ -31,7 +32,7 @@ pub(super) fn read(rest: &str, defaults: &Tcp) -> Result<Text, String> {
         return Err(format!("{control:?} cannot stand in a socket string"));
     }
     // The first one: with a later one the printed form of `h:1/a?b?` would mean something else.
-    let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let (rest, given) = rest.split_once('?').unwrap_or((rest, ""));
     let (place, method) = rest.split_once('/').unwrap_or((rest, ""));
     let mut text = Text {
         at: host_and_port(place)?,
@@ -47,18 +48,10 @@ pub(super) fn read(rest: &str, defaults: &Tcp) -> Result<Text, String> {
         trust: Trust::default(),
         options: String::new(),
     };
-    let mut seen = Vec::new();
-    for option in options.split('&').filter(|option| !option.is_empty()) {
-        let Some((key, value)) = option.split_once('=') else {
-            return Err(format!(
-                "option {option:?} has no value; known are {OPTIONS}"
-            ));
-        };
-        if seen.contains(&key) {
-            return Err(format!("option {key:?} is there twice"));
-        }
-        seen.push(key);
-        text.set(key, value)?;
+    for option in options(given, '&') {
+        let (key, value) = option?;
+        let none = || format!("option {key:?} has no value; known are {OPTIONS}");
+        text.set(key, value.ok_or_else(none)?)?;
     }
     text.options = text.print_options(defaults);
     Ok(text)
@@ -71,13 +64,11 @@ impl Text {
             ("framing", "newline") => self.form.newline = true,
             ("reliable", "0") => self.manner.reliable = false,
             ("reliable", "1") => self.manner.reliable = true,
-            ("when_full", "oldest") => self.manner.when_full = WhenFull::DropOldest,
-            ("when_full", "newest") => self.manner.when_full = WhenFull::DropNewest,
+            ("when_full", _) => self.manner.when_full = options::when_full(value)?,
             ("event_param", "") => self.form.event_param = None,
             ("event_param", name) => self.form.event_param = Some(name.into()),
             ("framing", _) => return unknown(key, value, "none or newline"),
             ("reliable", _) => return unknown(key, value, "0 or 1"),
-            ("when_full", _) => return unknown(key, value, "oldest or newest"),
             _ if self.trust.set(key, value)? => {}
             _ => return Err(format!("unknown option {key:?}; known are {OPTIONS}")),
         }
@@ -95,11 +86,11 @@ impl Text {
             option(&mut options, "event_param", name);
         }
         if self.manner.when_full != defaults.when_full {
-            let word = match self.manner.when_full {
-                WhenFull::DropOldest => "oldest",
-                WhenFull::DropNewest => "newest",
-            };
-            option(&mut options, "when_full", word);
+            option(
+                &mut options,
+                "when_full",
+                options::word(self.manner.when_full),
+            );
         }
         self.trusting(options)
     }
@@ -160,6 +151,7 @@ fn option(options: &mut String, key: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destination::WhenFull;
 
     fn printed(rest: &str, defaults: &Tcp) -> String {
         let text = read(rest, defaults).unwrap_or_else(|error| panic!("{rest}: {error}"));

@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use super::Xmlrpc;
 use crate::destination::{Name, WhenFull};
+use crate::transport::options::{self, options};
 use crate::transport::socket::{At, host_and_port};
 use crate::transport::trust::Trust;
 use crate::wire::xml::Form;
@@ -31,7 +32,7 @@ pub(super) fn read(rest: &str, defaults: &Xmlrpc, when_full: WhenFull) -> Result
     if let Some(control) = rest.chars().find(|c| c.is_control()) {
         return Err(format!("{control:?} cannot stand in a socket string"));
     }
-    let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let (rest, given) = rest.split_once('?').unwrap_or((rest, ""));
     let (place, path, method) = divide(rest)?;
     let mut text = Text {
         at: host_and_port(place)?,
@@ -41,14 +42,9 @@ pub(super) fn read(rest: &str, defaults: &Xmlrpc, when_full: WhenFull) -> Result
         when_full,
         trust: Trust::default(),
     };
-    let mut seen = Vec::new();
-    for option in options.split('&').filter(|option| !option.is_empty()) {
-        let (key, value) = option.split_once('=').unwrap_or((option, ""));
-        if seen.contains(&key) {
-            return Err(format!("option {key:?} is there twice"));
-        }
-        seen.push(key);
-        text.set(key, value)?;
+    for option in options(given, '&') {
+        let (key, value) = option?;
+        text.set(key, value.unwrap_or_default())?;
     }
     Ok(text)
 }
@@ -96,9 +92,7 @@ impl Text {
             ("params", "plain") => self.form = Form::Plain,
             ("params", "struct") => self.form = Form::Struct,
             ("params", _) => return Err(is_one("plain or struct")),
-            ("when_full", "oldest") => self.when_full = WhenFull::DropOldest,
-            ("when_full", "newest") => self.when_full = WhenFull::DropNewest,
-            ("when_full", _) => return Err(is_one("oldest or newest")),
+            ("when_full", _) => self.when_full = options::when_full(value)?,
             _ if self.trust.set(key, value)? => {}
             _ => {
                 return Err(format!(
@@ -144,8 +138,7 @@ impl Text {
             );
         }
         if self.when_full != when_full {
-            let newest = self.when_full == WhenFull::DropNewest;
-            option("when_full", ["oldest", "newest"][usize::from(newest)]);
+            option("when_full", options::word(self.when_full));
         }
         for (key, value) in self.trust.options() {
             option(key, value);
