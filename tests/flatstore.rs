@@ -235,6 +235,7 @@ fn options_that_make_no_sense_are_refused() {
         ("?delimiter=", "delimiter is empty"),
         ("?delimiter=%0A", "newline"),
         ("?delimiter=%zz", "bad %"),
+        ("?delimiter=%+9", "bad %"),
         ("?escape_delimiter=ab", "as long as the delimiter"),
         ("?file_permissions=777", "read and write bits"),
         ("?file_permissions=9", "octal"),

@@ -16,6 +16,7 @@ pub(crate) mod kernel;
 pub(crate) mod listen;
 pub mod manual;
 mod options;
+mod percent;
 mod policy;
 #[cfg(feature = "rabbitmq")]
 pub(crate) mod rabbitmq;

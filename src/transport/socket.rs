@@ -205,10 +205,7 @@ impl Parsed {
             (None, Place::At(at)) => format!("udp:{at}"),
             (None, Place::Shared { key, .. } | Place::Group { key, .. }) => key.to_string(),
         };
-        Name {
-            identity: text.clone().into(),
-            printed: text.into(),
-        }
+        Name::plain(text)
     }
 
     /// The addresses it names, where it is not for a name server to tell them.

@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 use super::properties::{self, Scope};
 use crate::destination::{Name, WhenFull};
 use crate::transport::options::{self, options};
+use crate::transport::percent::{decode, encode};
 use crate::transport::socket::{At, host_and_port};
 
 /// Where a broker listens if the socket does not say.
@@ -125,24 +126,7 @@ fn check_topic(topic: &str) -> Result<(), String> {
 
 /// The value with `%xx` read. The error does not show it: it may be a secret.
 fn decoded(name: &str, value: &str) -> Result<String, String> {
-    let bad = || {
-        format!(
-            "the value of {name:?} has a '%' that is not followed by two hexadecimal digits; \
-             write %25 for it"
-        )
-    };
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut parts = value.split('%');
-    bytes.extend(parts.next().unwrap_or_default().bytes());
-    for part in parts {
-        let digits = part.get(..2).ok_or_else(bad)?;
-        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let byte = u8::from_str_radix(digits, 16).ok().filter(|_| is_hex);
-        bytes.push(byte.ok_or_else(bad)?);
-        bytes.extend(part[2..].bytes());
-    }
-    let text =
-        String::from_utf8(bytes).map_err(|_| format!("the value of {name:?} is not UTF-8"))?;
+    let text = decode(value, &format!("value of {name:?}"))?;
     match text.contains('\0') {
         true => Err(format!("the value of {name:?} holds a NUL")),
         false => Ok(text),
@@ -151,20 +135,7 @@ fn decoded(name: &str, value: &str) -> Result<String, String> {
 
 /// The opposite of [`decoded`].
 fn encoded(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for c in value.chars() {
-        match c {
-            '%' | '&' | ' ' => text.push_str(&format!("%{:02X}", u32::from(c))),
-            c if c.is_control() => {
-                let mut bytes = [0; 4];
-                for byte in c.encode_utf8(&mut bytes).bytes() {
-                    text.push_str(&format!("%{byte:02X}"));
-                }
-            }
-            c => text.push(c),
-        }
-    }
-    text
+    encode(value, &['&'])
 }
 
 impl Text {

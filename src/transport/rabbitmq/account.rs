@@ -7,7 +7,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
-use super::percent::{decode, encode};
+use crate::transport::percent::{decode, encode};
 use crate::transport::socket::{At, host_and_port};
 use crate::transport::trust::Trust;
 

@@ -8,9 +8,9 @@
 use std::hash::RandomState;
 
 use super::account::{Account, Reach, Scheme, divide, name};
-use super::percent::encode;
 use crate::destination::{Name, WhenFull};
 use crate::transport::options::{self, options};
+use crate::transport::percent::encode;
 
 /// What the payload is (RFC 8259).
 const CONTENT_TYPE: &str = "application/json";

@@ -5,7 +5,6 @@
 //! |---|---|
 //! | `grammar` | the socket string |
 //! | `account` | its first half: where the broker is, and as whom |
-//! | `percent` | `%xx` in both |
 //! | `link` | the connection that sockets share, kept by a task |
 //! | `connection` | how it is made, and how it ends |
 //! | `trust` | whom it trusts |
@@ -27,7 +26,6 @@ mod flight;
 mod grammar;
 mod kit;
 mod link;
-mod percent;
 mod publisher;
 mod source;
 mod trust;

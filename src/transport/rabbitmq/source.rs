@@ -17,12 +17,12 @@ use super::Brokers;
 use super::account::{Account, Reach, Scheme, divide, name};
 use super::connection::{Live, Peer, in_time};
 use super::failure::Failure;
-use super::percent::encode;
 use super::trust::Trust;
 use crate::limits::PREFETCH;
 use crate::origin::HEADER;
 use crate::stats::Reason;
 use crate::transport::options::options;
+use crate::transport::percent::encode;
 use crate::transport::runtime::{Running, Stopping};
 use crate::transport::tcp::retry::Retry;
 

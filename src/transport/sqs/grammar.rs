@@ -145,11 +145,7 @@ impl Text {
             options.push(format!("when_full={}", options::word(self.when_full)));
         }
         let mark = if options.is_empty() { "" } else { "?" };
-        let name = format!("sqs:{}{mark}{}", self.url, options.join("&")).into_boxed_str();
-        Name {
-            identity: name.clone(),
-            printed: name,
-        }
+        Name::plain(format!("sqs:{}{mark}{}", self.url, options.join("&")))
     }
 }
 

@@ -124,17 +124,13 @@ impl Text {
             name.extend(["/", method]);
         }
         name.push_str(&self.options);
-        let name = name.into_boxed_str();
         let form = (self.manner.reliable || !self.form.is_plain()).then(|| Arc::new(self.form));
         Parsed {
             place,
             format: Format::Json,
             form,
             manner: self.manner,
-            name: Some(Name {
-                identity: name.clone(),
-                printed: name,
-            }),
+            name: Some(Name::plain(name)),
         }
     }
 }

@@ -143,11 +143,7 @@ impl Text {
         for (key, value) in self.trust.options() {
             option(key, value);
         }
-        let name = name.into_boxed_str();
-        Name {
-            identity: name.clone(),
-            printed: name,
-        }
+        Name::plain(name)
     }
 }
 
