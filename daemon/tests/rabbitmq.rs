@@ -7,34 +7,15 @@ mod support;
 #[allow(dead_code, reason = "each test file uses its part")]
 #[path = "../../tests/support/broker.rs"]
 mod broker;
-
-use std::path::{Path, PathBuf};
+#[path = "../../tests/support/temp.rs"]
+mod temp;
 
 use broker::{Broker, Peer};
 use rustix::process::Signal;
 use serde_json::json;
 use support::{Daemon, Home, eventually, next, receiver};
-
-/// What `broker` finds beside it in the library's tests.
-struct TempDir(tempfile::TempDir);
-
-impl TempDir {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.path().join(name)
-    }
-}
-
-fn unique() -> u32 {
-    std::process::id()
-}
+// `broker` finds them beside it.
+use temp::{TempDir, unique};
 
 const SECRET: &str = "hunter2-is-secret";
 
