@@ -10,6 +10,7 @@ pub(crate) mod kafka;
 #[cfg(feature = "sqs")]
 pub(crate) mod moto;
 pub(crate) mod receiver;
+mod script;
 pub(crate) mod stream;
 mod temp;
 pub(crate) mod xmlrpc;
