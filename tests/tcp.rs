@@ -230,7 +230,7 @@ fn events_wait_for_a_receiver_that_is_not_there_yet() {
         panic!()
     };
     assert!(error.contains("refused"), "{error}");
-    assert_eq!(only(&engine, "E_X").in_flight, 100);
+    eventually("all to wait", || only(&engine, "E_X").in_flight == 100);
     let mut peer = Stream::at(&host, port, &[]);
     assert_eq!(peer.numbers(100), (0..100).collect::<Vec<_>>());
     assert_eq!(settled(&engine).delivered, 100);
