@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use std::time::Instant;
 
+use bellwire::Config;
 use bellwire::Drops;
 use bellwire::Engine;
 use bellwire::Event;
@@ -25,17 +26,23 @@ use bellwire::State;
 use bellwire::WhenFull;
 use bellwire::transport::Tcp;
 use rustix::process::Signal;
+use support::TempDir;
 use support::engine::*;
 use support::eventually;
 use support::golden;
 use support::receiver::Receive;
-use support::receiver::Udp;
+use support::receiver::Unix;
 use support::stream::Stream;
 use support::stream::nowhere;
 
-/// An engine with one event, whose streams are set up as `change` says.
+/// An engine with one event, whose streams are set up as `change` says. It waits for replies longer
+/// than a receiver on a busy machine stands still.
 fn engine(change: impl FnOnce(&mut Tcp)) -> (Engine, Event) {
-    engine_with("E_X", config(|config| change(&mut config.tcp)))
+    let change = |config: &mut Config| {
+        config.tcp.reply_time = Duration::from_secs(15);
+        change(&mut config.tcp);
+    };
+    engine_with("E_X", config(change))
 }
 
 /// The same, subscribed by these sockets.
@@ -83,7 +90,7 @@ fn stuffed(rest: &str, count: u64, length: usize) -> (Stream, Engine, Event) {
         raise_sized(&event, n, length);
     }
     eventually("the connection to be full", || {
-        only_state(&engine) == State::Blocked && engine.stats().in_lanes == 0
+        only_state(&engine) == State::Blocked && engine.stats().fanned_out == count
     });
     (peer, engine, event)
 }

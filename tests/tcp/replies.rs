@@ -20,7 +20,7 @@ fn replies_are_matched_in_any_order() {
 fn an_error_is_a_rejection_and_silence_is_none() {
     let mut peer = Stream::new();
     let (engine, event) = heard_by(&[&peer.socket("?reliable=1")], |tcp| {
-        tcp.reply_time = Duration::from_millis(300);
+        tcp.reply_time = Duration::from_secs(2);
     });
     peer.tell("reply error");
     raise_all(&event, 0..3);
@@ -31,7 +31,7 @@ fn an_error_is_a_rejection_and_silence_is_none() {
     raise_all(&event, 3..5);
     peer.take(2);
     assert_eq!(settled(&engine).dropped.of(Reason::Unanswered), 2);
-    assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert!(begun.elapsed() >= Duration::from_secs(2));
     // Replies that come too late are passed over.
     peer.tell("release");
     peer.tell("reply ok");
@@ -69,12 +69,12 @@ fn what_was_not_answered_comes_again_with_the_same_id_and_in_order() {
 fn ten_thousand_malformed_replies_do_no_harm() {
     let mut peer = Stream::new();
     let (engine, event) = heard_by(&[&peer.socket("?reliable=1")], |tcp| {
-        tcp.reply_time = Duration::from_millis(200);
+        tcp.reply_time = Duration::from_secs(2);
     });
     peer.tell("reply garbage");
-    for n in 0..10 {
-        raise_all(&event, n * 1000..(n + 1) * 1000);
-        peer.take(1000);
+    for n in 0..4 {
+        raise_all(&event, n * 2500..(n + 1) * 2500);
+        peer.take(2500);
         settled(&engine);
     }
     assert_eq!(engine.stats().dropped.of(Reason::Unanswered), 10_000);

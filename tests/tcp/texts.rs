@@ -125,6 +125,7 @@ fn what_opensips_sent_reliably_is_what_arrives() {
     let mut peer = Stream::new();
     let change = |tcp: &mut Tcp| {
         tcp.reliable = true;
+        tcp.reply_time = Duration::from_secs(15);
         tcp.event_param = Some("opensips_event".to_owned());
     };
     let (engine, event) = engine_with("E_G", config(|config| change(&mut config.tcp)));
