@@ -20,10 +20,15 @@ fn a_script_that_errs_costs_its_event_only() {
     for n in (0..40).step_by(4) {
         assert_eq!(params(&socket), json!({"n": n}));
     }
-    eventually("all have run", || stat(&daemon, "script:runs") == 40);
-    assert_eq!(stat(&daemon, "script:errors"), 30);
+    // The run is counted first, then its error, then what became of the event.
+    eventually("all have run", || {
+        stat(&daemon, "script:runs") == 40
+            && stat(&daemon, "script:errors") == 30
+            && subscription(&daemon, "E_IN")
+                .to_string()
+                .contains(r#""rejected":30"#)
+    });
     let counts = subscription(&daemon, "E_IN").to_string();
-    assert!(counts.contains(r#""rejected":30"#), "{counts}");
     assert!(
         counts.contains("routes.lua:"),
         "with its last error: {counts}"
@@ -87,7 +92,7 @@ fn a_script_that_runs_away_is_stopped_wherever_it_is() {
     // By the number of instructions, and by the clock.
     for limit in [
         "run_instructions = 1000000\nrun_seconds = 60",
-        "run_instructions = 1000000000000\nrun_seconds = 0.05",
+        "run_instructions = 1000000000000\nrun_seconds = 0.2",
     ] {
         let daemon = serve_with(&script, limit);
         let socket = listener(&daemon);
@@ -99,9 +104,12 @@ fn a_script_that_runs_away_is_stopped_wherever_it_is() {
             assert_eq!(stat(&daemon, "script:runaways"), n, "{code}");
         }
         assert_eq!(stat(&daemon, "script:errors"), 0);
-        let counts = subscription(&daemon, "E_IN").to_string();
         let unanswered = format!(r#""unanswered":{}"#, RUNAWAYS.len());
-        assert!(counts.contains(&unanswered), "{counts}");
+        eventually("all are counted", || {
+            subscription(&daemon, "E_IN")
+                .to_string()
+                .contains(&unanswered)
+        });
         assert!(
             daemon.errors().contains("stopped after"),
             "{}",
@@ -196,23 +204,31 @@ fn a_timer_that_fills_the_memory_takes_no_other_timer_with_it() {
 #[test]
 fn events_run_between_timers_that_are_all_late() {
     let daemon = serve(
-        r#"for i = 1, 30 do
+        r#"local ran = 0
+        for i = 1, 30 do
             timer_route(0.001, function()
                 local begun = os.clock()
                 while os.clock() < begun + 0.02 do end
+                ran = ran + 1
             end)
         end
-        event_route["E_IN"] = function(ev) raise_event("E_OUT", { { "n", ev:param("n") } }) end"#,
+        event_route["E_IN"] = function()
+            for n = 0, 29 do raise_event("E_NEXT", { { "n", n } }) end
+        end
+        event_route["E_NEXT"] = function(ev)
+            raise_event("E_OUT", { { "n", ev:param("n") }, { "ran", ran } })
+        end"#,
     );
     let socket = listener(&daemon);
-    let before = stat(&daemon, "script:timer_runs");
-    for n in 0..30 {
-        raise(&daemon, "E_IN", &json!({"n": n}));
-    }
-    for n in 0..30 {
-        assert_eq!(params(&socket), json!({"n": n}));
-    }
-    let ran = stat(&daemon, "script:timer_runs") - before;
+    raise(&daemon, "E_IN", &json!({}));
+    let ran: Vec<u64> = (0..30)
+        .map(|n| {
+            let event = params(&socket);
+            assert_eq!(event["n"], n);
+            event["ran"].as_u64().unwrap()
+        })
+        .collect();
+    let ran = ran[29] - ran[0];
     // If each event waited for all of them, there would be 900.
     assert!(ran < 300, "{ran}");
 }
@@ -225,10 +241,10 @@ fn what_has_waited_too_long_is_not_run() {
             if first then
                 first = false
                 local begun = os.time()
-                while os.time() < begun + 5 do end
+                while os.time() < begun + 12 do end
             end
         end\n";
-    let limits = "run_seconds = 60\nrun_instructions = 1000000000000\n[queue]\nseconds = 3\n";
+    let limits = "run_seconds = 60\nrun_instructions = 1000000000000\n[queue]\nseconds = 5\n";
     let daemon = serve_with(busy, limits);
     let socket = listener(&daemon);
     for n in 0..10 {
@@ -291,7 +307,8 @@ fn a_route_that_raises_its_own_event_ends_after_a_hundred() {
         assert_eq!(params(&socket), json!({"n": n}));
     }
     daemon.await_error("it ends with 100: nested");
-    assert_eq!(stat(&daemon, "script:runs"), 101);
+    // The last run says so before it ends.
+    eventually("all have run", || stat(&daemon, "script:runs") == 101);
     assert_eq!(stat(&daemon, "script:nested"), 2);
     assert_eq!(stat(&daemon, "evi:dropped_before_nested"), 2);
 }

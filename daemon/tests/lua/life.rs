@@ -31,8 +31,11 @@ fn a_stop_does_not_wait_for_a_script_that_waits_for_its_turn() {
     let socket = listener(&daemon);
     raise(&daemon, "E_IN", &json!({}));
     next(&socket);
-    fs::write(daemon.dir.path("routes.lua"), ECHO).unwrap();
+    let next = format!("log('loaded')\n{ECHO}");
+    fs::write(daemon.dir.path("routes.lua"), next).unwrap();
     daemon.signal(Signal::HUP);
+    // Of two signals at once, the later may be seen alone.
+    daemon.await_error("script: loaded");
     daemon.signal(Signal::TERM);
     daemon.await_error("nothing reloaded: routes.script: the daemon is told to stop");
 }

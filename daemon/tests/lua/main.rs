@@ -39,8 +39,9 @@ fn serve_with(script: &str, more: &str) -> Daemon {
     home.serve(&(configuration("") + more))
 }
 
+/// The same with time enough for each run: a thread may stand still for a second on a busy machine.
 fn serve(script: &str) -> Daemon {
-    serve_with(script, "")
+    serve_with(script, "run_seconds = 60\n")
 }
 
 /// Where the daemon takes events in.
