@@ -197,7 +197,7 @@ fn a_subscription_ends_on_time_and_closes_its_file() {
     let path = directory.file("a");
     let engine = engine(directory.path(), |_| {});
     engine
-        .subscribe("E_G", &socket(&path, ""), Expire::AfterSecs(1))
+        .subscribe("E_G", &socket(&path, ""), Expire::AfterSecs(5))
         .unwrap();
     raise(&engine, &["1"]);
     settled(&engine);
