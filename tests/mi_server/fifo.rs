@@ -60,15 +60,22 @@ fn a_request_split_at_any_byte_is_put_together() {
         let whole = scene.ask(request);
         let bytes = request.as_bytes();
         for at in 1..bytes.len() {
-            let mut reply = scene.reply("r");
-            let mut fifo = support::open_requests(&scene.fifo());
-            fifo.write_all(&bytes[..at]).unwrap();
-            // The server has read the first part once the FIFO is empty again.
-            wait_for("the server to read", || {
-                (rustix::io::ioctl_fionread(&fifo).unwrap() == 0).then_some(())
+            wait_for("two parts in time", || {
+                let mut reply = scene.reply("r");
+                let mut fifo = support::open_requests(&scene.fifo());
+                let begun = Instant::now();
+                fifo.write_all(&bytes[..at]).unwrap();
+                // The server has read the first part once the FIFO is empty again.
+                wait_for("the server to read", || {
+                    (rustix::io::ioctl_fionread(&fifo).unwrap() == 0).then_some(())
+                });
+                fifo.write_all(&bytes[at..]).unwrap();
+                let replied = reply.read();
+                // Of a part that came too late it may think as it likes: then once more.
+                let in_time = begun.elapsed() < bellwire::limits::FIFO_SPLIT_TIME;
+                assert!(replied == whole || !in_time, "split at {at}: {replied}");
+                (replied == whole).then_some(())
             });
-            fifo.write_all(&bytes[at..]).unwrap();
-            assert_eq!(reply.read(), whole, "split at {at}");
         }
     }
 }
@@ -162,7 +169,9 @@ fn who_asks_too_much_waits_and_nobody_else_does() {
     let client = scene.udp_client();
     client.send(WHICH.as_bytes()).unwrap();
     assert!(receive(&client).contains("result"));
-    assert_eq!(scene.statistic("mi:requests"), 1401, "the FIFO has to wait");
+    let seen = scene.statistic("mi:requests");
+    let in_time = start.elapsed() < Duration::from_secs(2);
+    assert!(seen == 1401 || !in_time, "the FIFO has to wait: {seen}");
     assert!(reply.read().contains("result"));
     assert!(start.elapsed() >= Duration::from_secs(2));
 }
@@ -184,7 +193,7 @@ fn a_reader_that_stops_reading_holds_nobody_up() {
     // A reader that does read gets all of it meanwhile.
     let whole = scene.ask(format!(":r:{list}"));
     assert!(whole.len() > 200_000 && whole.ends_with(r#""id":1}"#));
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < support::PATIENCE);
     wait_for("the stuck reply to be dropped", || {
         (scene.statistic("mi:replies_dropped") == 1).then_some(())
     });
