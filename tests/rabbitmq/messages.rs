@@ -205,7 +205,7 @@ fn what_waits_is_bounded_in_number_and_age() {
         let (engine, event) = engine(|config| {
             config.queue.events = 50;
             config.rabbitmq.window = 10;
-            config.queue.age = Duration::from_millis(700);
+            config.queue.age = Duration::from_secs(5);
         });
         let socket = format!("rabbitmq:{nobody}/{options}?q");
         engine.subscribe("E_X", &socket, Expire::Never).unwrap();

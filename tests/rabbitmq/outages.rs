@@ -251,6 +251,7 @@ fn a_shutdown_waits_for_what_is_under_way_and_no_longer() {
         .unwrap();
     let (engine, event) = heard_by(&format!("rabbitmq:{nobody}/q"));
     raise_all(&event, 0..100);
+    support::eventually("the fan-out", || engine.stats().fanned_out == 100);
     let stats = engine.shutdown(Duration::from_millis(100));
     assert_eq!(
         (stats.dropped.of(Reason::Shutdown), stats.in_flight),
