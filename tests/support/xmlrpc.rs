@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::broker::free_ports;
 use super::script::Script;
 
 /// The server. Killed when dropped.
@@ -20,6 +21,12 @@ impl Server {
     /// At a port that the system chooses.
     pub(crate) fn new() -> Self {
         Self::start(&[])
+    }
+
+    /// At a port that no connection gets while the server is dead.
+    pub(crate) fn to_return() -> Self {
+        let [port] = free_ports();
+        Self::at(port)
     }
 
     pub(crate) fn at(port: u16) -> Self {
