@@ -33,7 +33,8 @@ fn nodes_share_a_broker_and_show_no_password() {
         let configuration = format!(
             "node = \"{name}\"\nrabbitmq.retry_seconds = 0.1\nrabbitmq.connect_seconds = 10.0\n\
              [ingest]\nlisten = [\"unix:events.sock\", \"{place}/queue={from}\"]\n\
-             [[subscribe]]\nevent = \"E_PIKE_BLOCKED\"\nsocket = \"{place}/persistent?{to}\"\n"
+             [[subscribe]]\nevent = \"E_PIKE_BLOCKED\"\nsocket = \"{place}/persistent?{to}\"\n\
+             [queue]\nseconds = 600\n"
         );
         Home::new().serve_with(&configuration, &["--log", "trace"])
     };
