@@ -14,7 +14,7 @@ use std::time::Instant;
 
 /// Waits until `condition` gives something; fails the test after ten seconds.
 pub(crate) fn wait_for<T>(mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         if let Some(found) = condition() {
             return found;

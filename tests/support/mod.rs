@@ -71,7 +71,7 @@ pub(crate) fn sleeps(name: &str) {
         if naps.count() == 10 && begun.elapsed() > Duration::from_millis(300) {
             return;
         }
-        assert!(begun.elapsed() < Duration::from_secs(7), "{name} spins");
+        assert!(begun.elapsed() < PATIENCE, "{name} spins");
     }
 }
 
