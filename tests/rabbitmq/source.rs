@@ -20,9 +20,12 @@ fn queue(host: &str, name: &str) -> String {
 /// Waits until so many messages have been taken.
 fn taken(ingest: &Ingest, count: u64) -> bellwire::source::IngestStats {
     wait_long("messages", || {
-        (ingest.stats().received >= count).then_some(())
-    });
-    ingest.stats()
+        let stats = ingest.stats();
+        // What became of a message is counted after it.
+        let bad = stats.bad_json + stats.bad_text + stats.unknown + stats.too_big + stats.looped;
+        let outcomes = bad + stats.raised + stats.unheard + stats.dropped;
+        (stats.received >= count && outcomes == stats.received).then_some(stats)
+    })
 }
 
 /// A publishes, B takes and publishes, A takes: it was there, and goes round no more.
