@@ -141,7 +141,7 @@ fn slow_headers_and_slow_bodies_end() {
         };
         start_with(limits, mirror)
     };
-    // One that gives up soon, and one that waits longer than a client stands still that is not slow.
+    // One that gives up soon, and one that waits longer than a client of good will stands still.
     let (hasty, server) = (serve(Duration::from_millis(100)), serve(PATIENCE / 4));
     let begun = Instant::now();
     let response = exchange(&hasty, "POST /mi HTTP/1.1\r\nHost:");
