@@ -73,6 +73,17 @@ pub(crate) struct Name {
     pub(crate) printed: Box<str>,
 }
 
+impl Name {
+    /// One that holds no secret.
+    pub(crate) fn plain(text: impl Into<Box<str>>) -> Self {
+        let text = text.into();
+        Self {
+            identity: text.clone(),
+            printed: text,
+        }
+    }
+}
+
 /// The socket string of a plain UDP address.
 pub(crate) fn udp_text(address: SocketAddr, format: Format) -> String {
     match format {

@@ -18,6 +18,19 @@ use support::eventually;
 use support::receiver::Udp;
 use support::receiver::Unix;
 
+/// Raises until the lane was full, with payloads longer than most that count: so the arena has all
+/// the blocks it will need, however long the reactor stands still.
+fn fill(event: &Event) {
+    let long = "x".repeat(1000);
+    let raise = || {
+        event.raise(|p| {
+            p.str("v", &long);
+        })
+    };
+    let is_full = (0..1_000_000).any(|_| raise() == Raised::Dropped(Reason::LaneFull));
+    assert!(is_full, "the lane was never full");
+}
+
 /// Raises in portions that the reactor takes before the next: a steady state. The first portions
 /// are larger, so that the arena has all the blocks it will need. Gives how often the raising
 /// thread allocated in the last `count` raises.
@@ -30,6 +43,7 @@ fn allocations(engine: &Engine, count: u64, mut raise: impl FnMut(u64)) -> u64 {
         });
         counted
     };
+    portion(0);
     for _ in 0..20 {
         portion(1000);
     }
@@ -69,6 +83,7 @@ fn an_unheard_raise_allocates_nothing_even_the_first_time() {
 #[test]
 fn a_heard_raise_allocates_nothing() {
     let (engine, event, _receiver) = heard();
+    fill(&event);
     let counted = allocations(&engine, 50_000, |_| {
         assert_eq!(event.raise(everything), Raised::Queued);
     });
@@ -91,6 +106,7 @@ fn events_of_many_kinds_and_sizes_allocate_nothing() {
             event
         })
         .collect();
+    fill(&events[0]);
     let counted = allocations(&engine, 20_000, |n| {
         let length = n as usize * 37 % if n % 100 == 0 { 3000 } else { 300 };
         events[n as usize % 50].raise(|p| {
@@ -103,6 +119,7 @@ fn events_of_many_kinds_and_sizes_allocate_nothing() {
 #[test]
 fn nested_raises_allocate_nothing() {
     let (engine, event, _receiver) = heard();
+    fill(&event);
     let counted = allocations(&engine, 20_000, |n| {
         event.raise(|p| {
             raise(&event, n);
@@ -123,6 +140,7 @@ fn after_nested_and_panicking_raises_nothing_is_allocated_again() {
         std::panic::catch_unwind(torn).unwrap_err();
     }
     drop(std::panic::take_hook());
+    fill(&event);
     let counted = allocations(&engine, 20_000, |n| raise(&event, n));
     assert_eq!(counted, 0);
 }

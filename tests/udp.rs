@@ -335,6 +335,7 @@ fn an_address_used_again_counts_anew() {
     raise_sized(&event, 0, 70_000);
     raise_all(&event, 0..5);
     assert_eq!(receiver.numbers(5), [0, 1, 2, 3, 4]);
+    settled(&engine);
     let before = only(&engine, "E_X");
     assert_eq!(
         (before.matched, before.delivered, before.dropped.total()),

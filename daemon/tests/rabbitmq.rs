@@ -7,34 +7,15 @@ mod support;
 #[allow(dead_code, reason = "each test file uses its part")]
 #[path = "../../tests/support/broker.rs"]
 mod broker;
-
-use std::path::{Path, PathBuf};
+#[path = "../../tests/support/temp.rs"]
+mod temp;
 
 use broker::{Broker, Peer};
 use rustix::process::Signal;
 use serde_json::json;
 use support::{Daemon, Home, eventually, next, receiver};
-
-/// What `broker` finds beside it in the library's tests.
-struct TempDir(tempfile::TempDir);
-
-impl TempDir {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.path().join(name)
-    }
-}
-
-fn unique() -> u32 {
-    std::process::id()
-}
+// `broker` finds them beside it.
+use temp::{TempDir, unique};
 
 const SECRET: &str = "hunter2-is-secret";
 
@@ -52,7 +33,8 @@ fn nodes_share_a_broker_and_show_no_password() {
         let configuration = format!(
             "node = \"{name}\"\nrabbitmq.retry_seconds = 0.1\nrabbitmq.connect_seconds = 10.0\n\
              [ingest]\nlisten = [\"unix:events.sock\", \"{place}/queue={from}\"]\n\
-             [[subscribe]]\nevent = \"E_PIKE_BLOCKED\"\nsocket = \"{place}/persistent?{to}\"\n"
+             [[subscribe]]\nevent = \"E_PIKE_BLOCKED\"\nsocket = \"{place}/persistent?{to}\"\n\
+             [queue]\nseconds = 600\n"
         );
         Home::new().serve_with(&configuration, &["--log", "trace"])
     };

@@ -9,6 +9,7 @@ use super::shared::Shared;
 use super::{DeclareError, SubscribeError};
 use crate::event::EventName;
 use crate::limits::BATCH_CHANGES;
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 use crate::origin::Origins;
 use crate::registry::{Change, Changed, EventCell, Expire, Subscription, Target};
 use crate::stats::Stats;
@@ -283,12 +284,9 @@ impl Handle {
     }
 
     /// What is known of where events come from.
-    #[cfg_attr(
-        not(any(feature = "rabbitmq", feature = "kafka")),
-        allow(dead_code, reason = "only nodes that share a broker ask")
-    )]
-    pub(crate) fn origins(&self) -> &Arc<Origins> {
-        &self.shared.origins
+    #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+    pub(crate) fn origins(&self) -> &Origins {
+        &self.shared.transports.settings.origins
     }
 
     /// A queue of a broker to take events from.

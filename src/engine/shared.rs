@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use super::{Config, FOREVER};
 use crate::lane::Lanes;
-use crate::origin::{NodeName, Origin, Origins};
+use crate::origin::Origin;
+#[cfg(feature = "brokers")]
+use crate::origin::Origins;
 use crate::os::Answer;
 use crate::parker::{Parker, Wake};
 use crate::registry::Registry;
@@ -110,7 +112,6 @@ pub(crate) struct Shared {
     pub(crate) lanes: Lanes<Raise>,
     pub(crate) parker: Arc<Parker<Alarm>>,
     pub(crate) transports: Transports,
-    pub(crate) origins: Arc<Origins>,
     pub(crate) reports: Arc<Reports>,
     pub(crate) answers: Arc<Inbox<Answer>>,
     /// When a shutdown stops waiting for what was raised.
@@ -130,7 +131,6 @@ impl Shared {
         };
         let reports = Arc::new(Reports::new(wake(&parker)));
         let answers = Arc::new(Inbox::new(wake(&parker)));
-        let origins = Arc::new(Origins::new(config.node.unwrap_or_else(NodeName::unique)));
         let settings = Settings {
             unix_wait: config.unix_wait.min(FOREVER),
             unix_backlog: config.unix_backlog.max(1),
@@ -142,7 +142,8 @@ impl Shared {
             xmlrpc: Arc::new(config.xmlrpc),
             #[cfg(feature = "rabbitmq")]
             rabbitmq: config.rabbitmq,
-            origins: Arc::clone(&origins),
+            #[cfg(feature = "brokers")]
+            origins: Arc::new(Origins::new(config.node)),
             // Each hasher of the standard library has keys of its own.
             seed: RandomState::new().hash_one(0),
         };
@@ -153,7 +154,6 @@ impl Shared {
             lanes: Lanes::new(config.lane_events.max(1)),
             parker,
             transports: Transports::new(config.policy, settings, routes, &reports, announce),
-            origins,
             reports,
             answers,
             drain_until: OnceLock::new(),

@@ -1,6 +1,5 @@
 //! The thread that serves the FIFOs and datagram sockets of the management interface.
 
-use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread;
@@ -8,11 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam::channel::Sender;
-use mio::Interest;
-use mio::Poll;
-use mio::Token;
 use mio::Waker;
-use mio::unix::SourceFd;
 
 use super::commands::Commands;
 use super::fifo::Fifo;
@@ -24,6 +19,7 @@ use super::serving::Serving;
 use crate::limits;
 use crate::transport::listen::ListenOptions;
 use crate::transport::listen::Listener;
+use crate::transport::watch::Watch;
 
 /// Where the management interface listens. Nothing by default.
 #[derive(Clone, Debug)]
@@ -127,13 +123,15 @@ impl Server {
             .iter()
             .map(|socket| socket.name().to_owned())
             .collect();
-        let (poll, waker) = register(&ends).map_err(|error| MiError(error.to_string()))?;
+        let fifos = ends.fifos.iter().map(|fifo| fifo as &dyn AsRawFd);
+        let readers = fifos.chain(ends.sockets.iter().map(|socket| socket as _));
+        let (watch, waker) = Watch::new(readers).map_err(|error| MiError(error.to_string()))?;
         let waker = Arc::new(waker);
         let (messages, inbox) = crossbeam::channel::unbounded();
         let counters = Arc::new(Counters::default());
         commands.add_statistics(Counters::provider(&counters));
         let serving = Serving::new(
-            poll,
+            watch,
             ends,
             commands,
             counters,
@@ -183,23 +181,4 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// The token of the waker; those of the FIFOs follow it, then those of the sockets.
-pub(super) const WAKER: Token = Token(0);
-
-fn register(ends: &Ends) -> io::Result<(Poll, Waker)> {
-    let poll = Poll::new()?;
-    let waker = Waker::new(poll.registry(), WAKER)?;
-    let descriptors = ends
-        .fifos
-        .iter()
-        .map(AsRawFd::as_raw_fd)
-        .chain(ends.sockets.iter().map(AsRawFd::as_raw_fd));
-    for (index, descriptor) in descriptors.enumerate() {
-        let token = Token(WAKER.0 + 1 + index);
-        poll.registry()
-            .register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
-    }
-    Ok((poll, waker))
 }

@@ -1,7 +1,6 @@
 //! What the management thread does: read, run, reply, and never wait for anybody.
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -9,12 +8,7 @@ use std::time::Instant;
 
 use crossbeam::channel::Receiver;
 use crossbeam::channel::Sender;
-use mio::Events;
-use mio::Interest;
-use mio::Poll;
-use mio::Token;
 use mio::Waker;
-use mio::unix::SourceFd;
 use nix::sys::signal::SigSet;
 use nix::sys::signal::Signal;
 
@@ -31,12 +25,12 @@ use super::pace::Pace;
 use super::request;
 use super::request::Malformed;
 use super::request::Request;
-use super::server::WAKER;
 use super::text;
 use crate::limits;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::transport::throttle::Throttle;
+use crate::transport::watch::Watch;
 
 /// What the thread is told from outside.
 #[derive(Debug)]
@@ -86,7 +80,7 @@ fn count(counter: &AtomicU64) {
 /// The state of the thread.
 #[derive(Debug)]
 pub(super) struct Serving {
-    poll: Poll,
+    watch: Watch,
     ends: Ends,
     commands: Commands,
     counters: Arc<Counters>,
@@ -114,7 +108,7 @@ enum Work {
 
 impl Serving {
     pub(super) fn new(
-        poll: Poll,
+        watch: Watch,
         ends: Ends,
         commands: Commands,
         counters: Arc<Counters>,
@@ -124,7 +118,7 @@ impl Serving {
     ) -> Self {
         let listeners = ends.fifos.len() + ends.sockets.len();
         Self {
-            poll,
+            watch,
             ends,
             commands,
             counters,
@@ -149,26 +143,13 @@ impl Serving {
         if let Err(error) = pipe.thread_block() {
             tracing::warn!(%error, "cannot block SIGPIPE");
         }
-        let mut readiness = Events::with_capacity(64);
         loop {
             let timeout = self.timeout(Instant::now());
-            match self.poll.poll(&mut readiness, timeout) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    tracing::error!(%error, "the management interface stops: cannot poll");
-                    return;
-                }
+            if let Err(error) = self.watch.wait(timeout, &mut self.unread) {
+                tracing::error!(%error, "the management interface stops: cannot poll");
+                return;
             }
-            let mut ready = std::mem::take(&mut self.unread);
-            let tokens = readiness
-                .iter()
-                .map(|one| one.token())
-                .filter(|one| *one != WAKER);
-            ready.extend(tokens.map(|token| token.0 - WAKER.0 - 1));
-            ready.sort_unstable();
-            ready.dedup();
-            for index in ready {
+            for index in std::mem::take(&mut self.unread) {
                 self.read(index);
             }
             if self.hear() {
@@ -234,12 +215,8 @@ impl Serving {
         }
         let path = fifo.path().to_owned();
         let remade = fifo.create_again().and_then(|()| {
-            let descriptor = fifo.as_raw_fd();
-            let token = Token(WAKER.0 + 1 + index);
-            self.poll
-                .registry()
-                .register(&mut SourceFd(&descriptor), token, Interest::READABLE)
-                .map_err(|error| error.to_string())
+            let added = self.watch.add(index, fifo);
+            added.map_err(|error| error.to_string())
         });
         match remade {
             Ok(()) => {

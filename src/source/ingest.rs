@@ -1,19 +1,13 @@
 //! The thread that takes events from datagram sockets.
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
 
-use mio::Events;
-use mio::Interest;
-use mio::Poll;
-use mio::Token;
 use mio::Waker;
-use mio::unix::SourceFd;
 
 use super::intake::Counters;
 use super::intake::IngestStats;
@@ -26,6 +20,7 @@ use crate::sync::atomic::Ordering::Relaxed;
 use crate::transport::listen::ListenOptions;
 use crate::transport::listen::Listener;
 use crate::transport::throttle::Throttle;
+use crate::transport::watch::Watch;
 
 /// How events are taken in.
 #[derive(Clone, Debug)]
@@ -123,10 +118,11 @@ impl Ingest {
             .iter()
             .map(|listener| listener.name().to_owned())
             .collect();
-        let (poll, waker) = register(&bound).map_err(|error| IngestError(error.to_string()))?;
+        let (watch, waker) = Watch::new(bound.iter().map(|listener| listener as _))
+            .map_err(|error| IngestError(error.to_string()))?;
         let stopping = Arc::new(AtomicBool::new(false));
         let taking = Taking {
-            poll,
+            watch,
             listeners: bound,
             intake: intake(),
             handle: handle.clone(),
@@ -204,21 +200,6 @@ impl Drop for Ingest {
     }
 }
 
-/// The token of the waker; those of the sockets follow it.
-const WAKER: Token = Token(0);
-
-fn register(listeners: &[Listener]) -> io::Result<(Poll, Waker)> {
-    let poll = Poll::new()?;
-    let waker = Waker::new(poll.registry(), WAKER)?;
-    for (index, listener) in listeners.iter().enumerate() {
-        let token = Token(WAKER.0 + 1 + index);
-        let descriptor = listener.as_raw_fd();
-        poll.registry()
-            .register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
-    }
-    Ok((poll, waker))
-}
-
 /// Datagrams taken from one socket before the others get their turn.
 const TURN: usize = 256;
 /// How long what the kernel holds is taken after the stop: a sender that goes on, or an engine
@@ -230,7 +211,7 @@ const NAP: Duration = Duration::from_micros(50);
 /// The state of the thread.
 #[derive(Debug)]
 struct Taking {
-    poll: Poll,
+    watch: Watch,
     listeners: Vec<Listener>,
     intake: Intake,
     handle: Handle,
@@ -243,25 +224,13 @@ struct Taking {
 
 impl Taking {
     fn run(mut self) {
-        let mut readiness = Events::with_capacity(64);
         let mut unread: Vec<usize> = Vec::new();
         while !self.stopping.load(Relaxed) {
             let timeout = (!unread.is_empty()).then_some(Duration::ZERO);
-            match self.poll.poll(&mut readiness, timeout) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    tracing::error!(%error, "the ingest stops: cannot poll");
-                    return;
-                }
+            if let Err(error) = self.watch.wait(timeout, &mut unread) {
+                tracing::error!(%error, "the ingest stops: cannot poll");
+                return;
             }
-            let tokens = readiness
-                .iter()
-                .map(|one| one.token())
-                .filter(|one| *one != WAKER);
-            unread.extend(tokens.map(|token| token.0 - WAKER.0 - 1));
-            unread.sort_unstable();
-            unread.dedup();
             unread.retain(|&index| self.drain(index));
         }
         // What the kernel has taken is ours: the sender was told that it arrived.

@@ -15,6 +15,8 @@ pub(crate) mod kafka;
 pub(crate) mod kernel;
 pub(crate) mod listen;
 pub mod manual;
+mod options;
+mod percent;
 mod policy;
 #[cfg(feature = "rabbitmq")]
 pub(crate) mod rabbitmq;
@@ -27,8 +29,10 @@ mod socket;
 mod sqs;
 mod tcp;
 pub(crate) mod throttle;
+mod trust;
 pub(crate) mod udp;
 mod unix;
+pub(crate) mod watch;
 pub(crate) mod worker;
 #[cfg(feature = "xmlrpc")]
 mod xmlrpc;
@@ -51,6 +55,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::destination::{Route, Socket};
+#[cfg(feature = "brokers")]
 use crate::origin::Origins;
 use flatstore::Files;
 use intakes::Intakes;
@@ -98,7 +103,7 @@ pub(crate) struct Settings {
     #[cfg(feature = "rabbitmq")]
     pub(crate) rabbitmq: Rabbitmq,
     /// What is known of where events come from.
-    #[allow(dead_code, reason = "for transports that are features")]
+    #[cfg(feature = "brokers")]
     pub(crate) origins: Arc<Origins>,
     /// Of the random pauses between attempts.
     pub(crate) seed: u64,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 
-use crate::destination::{Endpoint, Format, Manner, Name, Strategy, udp_text};
+use crate::destination::{Endpoint, Format, Manner, Name, Strategy, WhenFull, udp_text};
 use crate::registry::Identity;
 use crate::wire::request::Form;
 
@@ -141,6 +141,16 @@ pub(super) enum At {
     Host { host: Arc<str>, port: u16 },
 }
 
+impl At {
+    /// The address, where it is not for a name server to tell it.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Host { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -162,6 +172,21 @@ impl Parsed {
         }
     }
 
+    /// The socket of that name, whose events wait in a queue. `at` is what the policy must allow,
+    /// unless the endpoint asks by itself.
+    pub(super) fn queued(
+        name: Name,
+        at: Option<At>,
+        when_full: WhenFull,
+        endpoint: Box<dyn Endpoint>,
+    ) -> Self {
+        let key = name.identity.clone();
+        let place = Place::Shared { key, at, endpoint };
+        let mut parsed = Self::new(place, Format::Json, Some(name));
+        parsed.manner.when_full = when_full;
+        parsed
+    }
+
     /// What makes it the same as another.
     pub(crate) fn into_identity(self) -> Identity {
         match (self.name, self.place) {
@@ -180,22 +205,15 @@ impl Parsed {
             (None, Place::At(at)) => format!("udp:{at}"),
             (None, Place::Shared { key, .. } | Place::Group { key, .. }) => key.to_string(),
         };
-        Name {
-            identity: text.clone().into(),
-            printed: text.into(),
-        }
+        Name::plain(text)
     }
 
     /// The addresses it names, where it is not for a name server to tell them.
     pub(super) fn addresses(&self) -> Box<dyn Iterator<Item = SocketAddr> + '_> {
         match &self.place {
-            Place::At(At::Address(address))
-            | Place::Shared {
-                at: Some(At::Address(address)),
-                ..
-            } => Box::new(std::iter::once(*address)),
+            Place::At(at) => Box::new(at.address().into_iter()),
+            Place::Shared { at, .. } => Box::new(at.iter().filter_map(At::address)),
             Place::Group { members, .. } => Box::new(members.iter().flat_map(Self::addresses)),
-            Place::At(At::Host { .. }) | Place::Shared { .. } => Box::new(std::iter::empty()),
         }
     }
 

@@ -46,11 +46,7 @@ pub(super) fn parse(_: &Transports, rest: &str) -> Result<Parsed, String> {
         At::Host { .. } => {
             let at = format!("udp:{at}");
             let suffix = socket::format_suffix(&at, format);
-            let text = format!("{at}{suffix}").into_boxed_str();
-            Some(Name {
-                identity: text.clone(),
-                printed: text,
-            })
+            Some(Name::plain(format!("{at}{suffix}")))
         }
         At::Address(_) => None,
     };

@@ -35,17 +35,13 @@ pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, Strin
     let (path, format) = split_format(rest)?;
     let path = normal(path)?;
     let key = format!("unix:{path}").into_boxed_str();
-    let text = format!("{key}{}", format_suffix(&key, format)).into_boxed_str();
-    let name = Some(Name {
-        identity: text.clone(),
-        printed: text,
-    });
+    let name = Name::plain(format!("{key}{}", format_suffix(&key, format)));
     let endpoint = Box::new(Unix {
         path: path.into(),
         wait: transports.settings.unix_wait,
         backlog: transports.settings.unix_backlog,
     });
-    Ok(Parsed::new(Place::local(key, endpoint), format, name))
+    Ok(Parsed::new(Place::local(key, endpoint), format, Some(name)))
 }
 
 /// The path without empty and `.` components.

@@ -56,10 +56,10 @@ class Daemon:
         )
         yield "http", OpenSIPSMI("http", url=f"http://127.0.0.1:{self.http}/mi")
         yield "datagram udp", OpenSIPSMI(
-            "datagram", datagram_ip="127.0.0.1", datagram_port=self.udp, datagram_timeout=5
+            "datagram", datagram_ip="127.0.0.1", datagram_port=self.udp, datagram_timeout=30
         )
         yield "datagram unix", OpenSIPSMI(
-            "datagram", datagram_unix_socket=at(self.directory, "mi.sock"), datagram_timeout=5
+            "datagram", datagram_unix_socket=at(self.directory, "mi.sock"), datagram_timeout=30
         )
 
     def stop(self):
@@ -85,7 +85,7 @@ def use(mi):
     assert sockets(mi) == [name]
 
     assert mi.execute("raise_event", [EVENT, ["192.168.2.11", "a\nb"]]) == "OK"
-    received = heard.get(timeout=10)
+    received = heard.get(timeout=30)
     assert received["method"] == EVENT, received
     assert received["params"] == ["192.168.2.11", "a\nb"], received
 
@@ -93,7 +93,7 @@ def use(mi):
     assert mi.execute("event_subscribe", [EVENT, name, 60]) == "OK"
     assert sockets(mi) == [name]
     assert mi.execute("raise_event", {"event": EVENT, "params": '{"ip":"10.0.0.1","n":7}'}) == "OK"
-    assert heard.get(timeout=10)["params"] == {"ip": "10.0.0.1", "n": 7}
+    assert heard.get(timeout=30)["params"] == {"ip": "10.0.0.1", "n": 7}
     assert heard.empty()
 
     handler.unsubscribe(EVENT)

@@ -247,7 +247,9 @@ class Peer:
         say(port=self.port)
         while True:
             for key, _ in self.selector.select():
-                key.data()
+                # Another of this batch may have ended it, or a word paused it.
+                if key in self.selector.get_map().values():
+                    key.data()
 
 
 def drop_all(sock):

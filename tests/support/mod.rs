@@ -10,7 +10,9 @@ pub(crate) mod kafka;
 #[cfg(feature = "sqs")]
 pub(crate) mod moto;
 pub(crate) mod receiver;
+mod script;
 pub(crate) mod stream;
+mod temp;
 pub(crate) mod xmlrpc;
 
 use std::fs::File;
@@ -19,50 +21,17 @@ use std::io::Read;
 use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::Duration;
 use std::time::Instant;
 
 use rustix::fs::FileType;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
+pub(crate) use temp::TempDir;
+pub(crate) use temp::unique;
 
 /// Longest wait for a condition: far more than any takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A directory that is removed with all it holds.
-pub(crate) struct TempDir(PathBuf);
-
-impl TempDir {
-    pub(crate) fn new() -> Self {
-        let name = format!("bellwire-it-{}-{}", std::process::id(), unique());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
-}
-
-/// A number that no other call in this process gets.
-pub(crate) fn unique() -> u32 {
-    static NEXT: Mutex<u32> = Mutex::new(0);
-    let mut next = NEXT.lock().unwrap();
-    *next += 1;
-    *next
-}
 
 /// Waits until `condition` gives something.
 pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
@@ -102,7 +71,7 @@ pub(crate) fn sleeps(name: &str) {
         if naps.count() == 10 && begun.elapsed() > Duration::from_millis(300) {
             return;
         }
-        assert!(begun.elapsed() < Duration::from_secs(7), "{name} spins");
+        assert!(begun.elapsed() < PATIENCE, "{name} spins");
     }
 }
 

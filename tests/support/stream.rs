@@ -1,31 +1,15 @@
 //! A receiver of streams in another process, and in another language: `peers/stream.py`.
 
 use std::collections::VecDeque;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Write;
 use std::net::TcpListener;
-use std::process::Child;
-use std::process::ChildStdin;
-use std::process::Command;
-use std::process::Stdio;
-use std::sync::mpsc;
-use std::sync::mpsc::Receiver;
-use std::sync::mpsc::RecvTimeoutError;
 
-use rustix::process::Pid;
 use rustix::process::Signal;
-use serde_json::Value as Json;
 
-use super::PATIENCE;
-
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/stream.py");
+use super::script::Script;
 
 /// The receiver. Killed when dropped.
 pub(crate) struct Stream {
-    process: Child,
-    words: ChildStdin,
-    said: Receiver<Json>,
+    script: Script,
     /// Texts that came while something else was waited for.
     texts: VecDeque<(u64, String)>,
     /// Connections that were opened, and what was left of those that ended.
@@ -70,28 +54,10 @@ impl Stream {
     }
 
     pub(crate) fn at(host: &str, port: u16, arguments: &[&str]) -> Self {
-        let mut process = Command::new("python3")
-            .arg(SCRIPT)
-            .args(["--host", host, "--port", &port.to_string()])
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(process.stdout.take().unwrap());
-        let words = process.stdin.take().unwrap();
-        let (say, said) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                if say.send(serde_json::from_str(&line).unwrap()).is_err() {
-                    break;
-                }
-            }
-        });
+        let port = port.to_string();
+        let place = ["--host", host, "--port", &port];
         let mut stream = Self {
-            process,
-            words,
-            said,
+            script: Script::start("stream.py", &[&place[..], arguments].concat()),
             texts: VecDeque::new(),
             opened: 0,
             closed: Vec::new(),
@@ -141,27 +107,21 @@ impl Stream {
 
     /// Tells it something, and waits until it is done.
     pub(crate) fn tell(&mut self, words: &str) {
-        writeln!(self.words, "{words}").unwrap();
-        self.words.flush().unwrap();
+        self.script.tell(words);
         let word = words.split(' ').next().unwrap();
-        while self.hear() != Some(word.to_owned()) {}
+        while self.hear(words).as_deref() != Some(word) {}
     }
 
     /// Waits for what it says.
     pub(crate) fn until(&mut self, what: &str, is: impl Fn(&Self) -> bool) {
         while !is(self) {
-            assert!(self.process_lives(), "the receiver died; no {what}");
-            self.hear();
+            self.hear(what);
         }
     }
 
     /// Takes one thing that it says; the word, if it has done something.
-    fn hear(&mut self) -> Option<String> {
-        let said = match self.said.recv_timeout(PATIENCE) {
-            Ok(said) => said,
-            Err(RecvTimeoutError::Timeout) => panic!("the receiver says nothing"),
-            Err(RecvTimeoutError::Disconnected) => panic!("the receiver is gone"),
-        };
+    fn hear(&mut self, what: &str) -> Option<String> {
+        let said = self.script.hear(what);
         let text = |key: &str| said[key].as_str().map(str::to_owned);
         let number = |key: &str| said[key].as_u64();
         if let Some(received) = text("text") {
@@ -178,19 +138,13 @@ impl Stream {
         text("done")
     }
 
-    fn process_lives(&mut self) -> bool {
-        self.process.try_wait().unwrap().is_none()
-    }
-
     pub(crate) fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(Pid::from_child(&self.process), signal).unwrap();
+        self.script.signal(signal);
     }
 
     /// Kills it; what it said before can still be taken.
     pub(crate) fn kill(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().unwrap();
-        while let Ok(said) = self.said.recv_timeout(PATIENCE) {
+        for said in self.script.kill() {
             if let (Some(text), Some(conn)) = (said["text"].as_str(), said["conn"].as_u64()) {
                 self.texts.push_back((conn, text.to_owned()));
             }
@@ -204,12 +158,5 @@ impl Stream {
             .iter()
             .map(|(_, text)| super::engine::number(text.as_bytes()))
             .collect()
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
     }
 }

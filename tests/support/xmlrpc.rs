@@ -1,27 +1,13 @@
 //! An XML-RPC server in another process, and in another language: `peers/rpc_server.py`.
 
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Write;
-use std::process::Child;
-use std::process::ChildStdin;
-use std::process::Command;
-use std::process::Stdio;
-use std::sync::mpsc;
-use std::sync::mpsc::Receiver;
-use std::sync::mpsc::RecvTimeoutError;
-
 use serde_json::Value as Json;
 
-use super::PATIENCE;
-
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/rpc_server.py");
+use super::broker::free_ports;
+use super::script::Script;
 
 /// The server. Killed when dropped.
 pub(crate) struct Server {
-    process: Child,
-    words: ChildStdin,
-    said: Receiver<Json>,
+    script: Script,
     pub(crate) port: u16,
     /// All requests, as they came: head, body and connection.
     pub(crate) requests: Vec<(String, String, u64)>,
@@ -37,32 +23,19 @@ impl Server {
         Self::start(&[])
     }
 
+    /// At a port that no connection gets while the server is dead.
+    pub(crate) fn to_return() -> Self {
+        let [port] = free_ports();
+        Self::at(port)
+    }
+
     pub(crate) fn at(port: u16) -> Self {
         Self::start(&["--port", &port.to_string()])
     }
 
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut process = Command::new("python3")
-            .arg(SCRIPT)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(process.stdout.take().unwrap());
-        let words = process.stdin.take().unwrap();
-        let (say, said) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                if say.send(serde_json::from_str(&line).unwrap()).is_err() {
-                    break;
-                }
-            }
-        });
         let mut server = Self {
-            process,
-            words,
-            said,
+            script: Script::start("rpc_server.py", arguments),
             port: 0,
             requests: Vec::new(),
             calls: Vec::new(),
@@ -81,8 +54,7 @@ impl Server {
 
     /// Tells it something, and waits until it is done.
     pub(crate) fn tell(&mut self, words: &str) {
-        writeln!(self.words, "{words}").unwrap();
-        self.words.flush().unwrap();
+        self.script.tell(words);
         let word = words.split(' ').next().unwrap();
         while self.hear().as_deref() != Some(word) {}
     }
@@ -116,11 +88,7 @@ impl Server {
 
     /// Takes one thing that it says; the word, if it has done something.
     fn hear(&mut self) -> Option<String> {
-        let said = match self.said.recv_timeout(PATIENCE) {
-            Ok(said) => said,
-            Err(RecvTimeoutError::Timeout) => panic!("the server says nothing"),
-            Err(RecvTimeoutError::Disconnected) => panic!("the server is gone"),
-        };
+        let said = self.script.hear("answer of the server");
         let text = |key: &str| said[key].as_str().map(str::to_owned);
         if let Some(head) = text("request") {
             let conn = said["conn"].as_u64().unwrap();
@@ -138,20 +106,11 @@ impl Server {
 
     /// Kills it; what it said before is kept.
     pub(crate) fn kill(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().unwrap();
-        while let Ok(said) = self.said.recv_timeout(PATIENCE) {
+        for said in self.script.kill() {
             if let (Some(head), Some(body)) = (said["request"].as_str(), said["body"].as_str()) {
                 self.requests.push((head.to_owned(), body.to_owned(), 0));
             }
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
     }
 }
 

@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(10);
+    const LIMIT: Duration = Duration::from_secs(30);
 
     fn fifo_in(dir: &Path) -> PathBuf {
         let path = dir.join("mi.fifo");

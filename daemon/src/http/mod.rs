@@ -28,8 +28,6 @@ use self::connections::Connections;
 const HEADER_BYTES: usize = 8 * 1024;
 /// Commands that run at one time; more wait for their turn.
 const COMMANDS: usize = 16;
-/// How long a stop waits for the requests it finds.
-const STOP_TIME: Duration = Duration::from_secs(1);
 /// How long to wait before accepting again when the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -44,6 +42,8 @@ struct Limits {
     /// For its body.
     body_time: Duration,
     connections: usize,
+    /// For the requests under way when the server stops.
+    stop_time: Duration,
 }
 
 impl Default for Limits {
@@ -52,6 +52,7 @@ impl Default for Limits {
             header_time: Duration::from_secs(5),
             body_time: Duration::from_secs(10),
             connections: 64,
+            stop_time: Duration::from_secs(1),
         }
     }
 }
@@ -136,7 +137,7 @@ impl Service {
         let Some(service) = Rc::into_inner(self) else {
             return;
         };
-        tokio::time::timeout(STOP_TIME, service.graceful.shutdown())
+        tokio::time::timeout(service.limits.stop_time, service.graceful.shutdown())
             .await
             .ok();
     }

@@ -44,8 +44,23 @@ impl Home {
     /// The program with this home's run directory, and nothing to read.
     pub(crate) fn program(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bellwire"));
+        command.args(arguments);
+        // More patient than by default: a daemon on a busy machine may stand still for long.
+        const ASKING: [&str; 6] = [
+            "subscribe",
+            "unsubscribe",
+            "events",
+            "subscribers",
+            "raise",
+            "stats",
+        ];
+        let asks = arguments
+            .first()
+            .is_some_and(|first| ASKING.contains(first));
+        if asks && !arguments.contains(&"--timeout") {
+            command.args(["--timeout", "20"]);
+        }
         command
-            .args(arguments)
             .env("BELLWIRE_RUN_DIR", self.run())
             .stdin(Stdio::null());
         command.env_remove("NOTIFY_SOCKET");

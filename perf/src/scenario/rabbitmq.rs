@@ -5,9 +5,10 @@
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../../../tests/support/broker.rs"]
 mod broker;
+#[path = "../../../tests/support/temp.rs"]
+mod temp;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -22,7 +23,6 @@ use tokio::runtime::Runtime;
 use super::Bench;
 use crate::clock::now_ns;
 use crate::contest::Contest;
-use crate::directory::Directory;
 use crate::event::{NAME, Notification, stamped, three};
 use crate::findings::{Findings, Unit};
 use crate::histogram::Latencies;
@@ -31,34 +31,13 @@ use crate::pace::Pace;
 use crate::receiver::{Options, Receiver};
 use crate::rig::Rig;
 use crate::row::{Part, Row};
+// `broker` finds them beside it.
+use temp::{TempDir, unique};
 
 /// Events in a burst: as many as a lane holds, nearly.
 const BURST: u64 = 4000;
 /// Events a second beside a broker that is not there.
 const RAISES: f64 = 5000.0;
-
-/// What `broker` finds beside it in the library's tests.
-struct TempDir(Directory);
-
-impl TempDir {
-    fn new() -> Self {
-        let directory = Directory::new();
-        fs::create_dir(directory.path()).expect("a temporary directory");
-        Self(directory)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.path().join(name)
-    }
-}
-
-fn unique() -> u32 {
-    std::process::id()
-}
 
 pub(super) fn run(bench: &Bench<'_>) -> Result<Findings> {
     let mut findings = Findings::default();

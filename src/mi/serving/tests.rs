@@ -25,16 +25,15 @@ fn scene(engine: &Engine) -> (Serving, UdpSocket, Origin) {
         fifos: Vec::new(),
         sockets: vec![listener],
     };
-    let poll = Poll::new().unwrap();
-    let waker = Arc::new(Waker::new(poll.registry(), WAKER).unwrap());
+    let (watch, waker) = Watch::new([]).unwrap();
     let (sender, inbox) = crossbeam::channel::unbounded();
     let commands = Commands::new(engine.handle(), Options::default());
     let serving = Serving::new(
-        poll,
+        watch,
         ends,
         commands,
         Arc::new(Counters::default()),
-        (sender, inbox, waker),
+        (sender, inbox, Arc::new(waker)),
         Duration::from_secs(30),
         0,
     );

@@ -30,10 +30,10 @@ use std::time::Duration;
 use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
 
 use super::policy::Gate;
-use super::socket::{Parsed, Place};
-use super::worker::{Closed, Feed, Keyed, QueueLimits, Threads, Worker};
+use super::socket::Parsed;
+use super::worker::{Feed, Keyed, QueueLimits, Threads, Worker};
 use super::{Settings, Transports};
-use crate::destination::{Context, Destination, Endpoint, Format, Name, Outlet};
+use crate::destination::{Context, Destination, Endpoint, Name, Outlet};
 use log::Log;
 use settings::Options;
 use writer::{Orders, Writer};
@@ -165,25 +165,22 @@ pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, Strin
         Some(said) => files.settings.with(said)?.options()?,
         None => files.settings.options()?,
     };
-    let key = format!("flatstore:{path}").into_boxed_str();
     let printed = match said {
         Some(said) => format!("flatstore:{text}?{said}"),
         None => format!("flatstore:{text}"),
     };
-    let name = Some(Name {
-        identity: key.clone(),
-        printed: printed.into_boxed_str(),
-    });
+    let name = Name {
+        identity: format!("flatstore:{path}").into(),
+        printed: printed.into(),
+    };
     let endpoint = Box::new(FlatFile {
         files: Arc::clone(files),
         path,
         options,
         store: OnceLock::new(),
     });
-    let place = Place::local(key, endpoint);
-    let mut parsed = Parsed::new(place, Format::Json, name);
-    parsed.manner.when_full = files.limits.when_full;
-    Ok(parsed)
+    let when_full = files.limits.when_full;
+    Ok(Parsed::queued(name, None, when_full, endpoint))
 }
 
 /// A file as a subscription names it.
@@ -217,14 +214,8 @@ impl Endpoint for FlatFile {
     }
 
     fn open(&self, destination: &Arc<Destination>, _: &Context<'_>) -> Box<dyn Outlet> {
-        match self.store.get() {
-            Some(store) => Box::new(Feed::new(
-                destination,
-                &store.worker,
-                WINDOW,
-                self.files.limits,
-            )),
-            None => Box::new(Closed),
-        }
+        let limits = self.files.limits;
+        let feed = |store: &Arc<Store>| Feed::new(destination, &store.worker, WINDOW, limits);
+        Feed::outlet(self.store.get().map(feed))
     }
 }

@@ -1,6 +1,7 @@
 //! What a file is told: by the configuration, and by its socket.
 
 use super::suffix::Suffix;
+use crate::transport::percent::decode;
 use crate::wire::flat::Style;
 
 /// How files are written where their sockets do not say otherwise. The fields have the names and
@@ -109,7 +110,7 @@ impl Flatstore {
         let mut settings = self.clone();
         for option in text.split('&') {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
-            let value = decoded(value)?;
+            let value = decode(value, &format!("value of {key:?}"))?;
             let bad = |right: &str| Err(format!("bad {key} {value:?}; write {right}"));
             match key {
                 "delimiter" => settings.delimiter = value,
@@ -189,26 +190,4 @@ fn flag(text: &str) -> Option<bool> {
         "1" => Some(true),
         _ => None,
     }
-}
-
-/// The text without `%xx`.
-fn decoded(text: &str) -> Result<String, String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = after.get(..2).filter(|digits| digits.is_ascii());
-        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        let decoded = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match decoded {
-            Some(decoded) => bytes.push(decoded),
-            None => return Err(format!("bad % in {text:?}; write %25 for a percent sign")),
-        }
-        rest = &after[2..];
-    }
-    String::from_utf8(bytes).map_err(|_| format!("{text:?} is not UTF-8 when decoded"))
 }

@@ -11,6 +11,8 @@ use std::sync::LazyLock;
 
 use super::properties::{self, Scope};
 use crate::destination::{Name, WhenFull};
+use crate::transport::options::{self, options};
+use crate::transport::percent::{decode, encode};
 use crate::transport::socket::{At, host_and_port};
 
 /// Where a broker listens if the socket does not say.
@@ -40,7 +42,7 @@ impl std::fmt::Debug for Text {
 
 /// Reads what follows the scheme.
 pub(super) fn read(rest: &str, when_full: WhenFull) -> Result<Text, String> {
-    let (place, options) = match rest.split_once('?') {
+    let (place, given) = match rest.split_once('?') {
         Some((_, "")) => return Err("nothing after the '?'; leave it out".to_owned()),
         Some((place, options)) => (place, options),
         None => (rest, ""),
@@ -56,16 +58,11 @@ pub(super) fn read(rest: &str, when_full: WhenFull) -> Result<Text, String> {
         when_full,
     };
     check_topic(topic)?;
-    let mut seen = Vec::new();
-    for option in options.split('&').filter(|option| !option.is_empty()) {
-        let Some((name, value)) = option.split_once('=') else {
+    for option in options(given, '&') {
+        let (name, Some(value)) = option? else {
             // It is not shown: it may be the rest of a password.
             return Err("an option without a value; write name=value, and %26 for a '&'".into());
         };
-        if seen.contains(&name) {
-            return Err(format!("option {name:?} is there twice"));
-        }
-        seen.push(name);
         text.set(name, decoded(name, value)?)?;
     }
     Ok(text)
@@ -129,24 +126,7 @@ fn check_topic(topic: &str) -> Result<(), String> {
 
 /// The value with `%xx` read. The error does not show it: it may be a secret.
 fn decoded(name: &str, value: &str) -> Result<String, String> {
-    let bad = || {
-        format!(
-            "the value of {name:?} has a '%' that is not followed by two hexadecimal digits; \
-             write %25 for it"
-        )
-    };
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut parts = value.split('%');
-    bytes.extend(parts.next().unwrap_or_default().bytes());
-    for part in parts {
-        let digits = part.get(..2).ok_or_else(bad)?;
-        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let byte = u8::from_str_radix(digits, 16).ok().filter(|_| is_hex);
-        bytes.push(byte.ok_or_else(bad)?);
-        bytes.extend(part[2..].bytes());
-    }
-    let text =
-        String::from_utf8(bytes).map_err(|_| format!("the value of {name:?} is not UTF-8"))?;
+    let text = decode(value, &format!("value of {name:?}"))?;
     match text.contains('\0') {
         true => Err(format!("the value of {name:?} holds a NUL")),
         false => Ok(text),
@@ -155,20 +135,7 @@ fn decoded(name: &str, value: &str) -> Result<String, String> {
 
 /// The opposite of [`decoded`].
 fn encoded(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for c in value.chars() {
-        match c {
-            '%' | '&' | ' ' => text.push_str(&format!("%{:02X}", u32::from(c))),
-            c if c.is_control() => {
-                let mut bytes = [0; 4];
-                for byte in c.encode_utf8(&mut bytes).bytes() {
-                    text.push_str(&format!("%{byte:02X}"));
-                }
-            }
-            c => text.push(c),
-        }
-    }
-    text
+    encode(value, &['&'])
 }
 
 impl Text {
@@ -187,9 +154,7 @@ impl Text {
         match (name, &*value) {
             ("key", "") => return Err("option key must name a parameter".to_owned()),
             ("key", _) => self.key = Some(value),
-            ("when_full", "oldest") => self.when_full = WhenFull::DropOldest,
-            ("when_full", "newest") => self.when_full = WhenFull::DropNewest,
-            ("when_full", _) => return Err("option when_full must be oldest or newest".into()),
+            ("when_full", value) => self.when_full = options::when_full(value)?,
             _ => {
                 return Err(format!(
                     "unknown option {name:?}; known are key=PARAMETER, when_full=newest, and \
@@ -208,10 +173,7 @@ impl Text {
 
     /// The brokers that are named by their addresses.
     pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.brokers.iter().filter_map(|at| match at {
-            At::Address(address) => Some(*address),
-            At::Host { .. } => None,
-        })
+        self.brokers.iter().filter_map(At::address)
     }
 
     /// The socket string in its normal form, without secrets.
@@ -228,11 +190,7 @@ impl Text {
             options.push(format!("key={}", encoded(key)));
         }
         if self.when_full != when_full {
-            let newest = self.when_full == WhenFull::DropNewest;
-            options.push(format!(
-                "when_full={}",
-                ["oldest", "newest"][usize::from(newest)]
-            ));
+            options.push(format!("when_full={}", options::word(self.when_full)));
         }
         let mark = if options.is_empty() { "" } else { "?" };
         let (servers, topic) = (self.servers(), &self.topic);

@@ -31,10 +31,10 @@ use std::sync::{Arc, OnceLock};
 
 use super::policy::Gate;
 use super::resolve::Lookups;
-use super::socket::{At, Parsed, Place};
-use super::worker::{Closed, Feed, Keyed, QueueLimits, Threads, Worker};
+use super::socket::{At, Parsed};
+use super::worker::{Feed, Keyed, QueueLimits, Threads, Worker};
 use super::{Settings, Transports};
-use crate::destination::{Context, Destination, Endpoint, Format, Outlet};
+use crate::destination::{Context, Destination, Endpoint, Outlet};
 use crate::origin::Origins;
 use grammar::Text;
 use publisher::Publisher;
@@ -119,10 +119,8 @@ pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, Strin
         target,
         worker: OnceLock::new(),
     });
-    let place = Place::local(name.identity.clone(), endpoint);
-    let mut parsed = Parsed::new(place, Format::Json, Some(name));
-    parsed.manner.when_full = when_full;
-    Ok(parsed)
+    // The brokers are asked about one by one.
+    Ok(Parsed::queued(name, None, when_full, endpoint))
 }
 
 /// A topic as a subscription names it.
@@ -169,12 +167,10 @@ impl Endpoint for Topic {
     }
 
     fn open(&self, destination: &Arc<Destination>, _: &Context<'_>) -> Box<dyn Outlet> {
-        match self.worker.get() {
-            Some((worker, _)) => {
-                let feed = Feed::new(destination, worker, WINDOW, self.topics.limits);
-                Box::new(feed.with_bytes(WINDOW_BYTES))
-            }
-            None => Box::new(Closed),
-        }
+        let feed = |(worker, _): &(Arc<Worker>, _)| {
+            let feed = Feed::new(destination, worker, WINDOW, self.topics.limits);
+            feed.with_bytes(WINDOW_BYTES)
+        };
+        Feed::outlet(self.worker.get().map(feed))
     }
 }

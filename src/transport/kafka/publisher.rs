@@ -65,8 +65,6 @@ pub(super) struct Publisher {
     parked: VecDeque<Held>,
     flights: Flights,
     served: HashMap<u32, Served>,
-    /// Where the last event came from, as the header says it.
-    path: (Origin, Arc<str>),
     /// What went wrong last.
     trouble: String,
     news: News,
@@ -96,7 +94,6 @@ impl Publisher {
             parked: VecDeque::new(),
             flights: Flights::default(),
             served: HashMap::new(),
-            path: (Origin::HERE, origins.header(Origin::HERE)),
             trouble: String::new(),
             news: News::default(),
             next_scan: Instant::now(),
@@ -359,11 +356,7 @@ impl Publisher {
 
     /// Hands over what may go.
     fn pump(&mut self, now: Instant, runs: &mut Runs) {
-        while let Some(origin) = self.held.front().map(Held::origin) {
-            self.know_path(origin);
-            let Some(taken) = self.held.front() else {
-                return;
-            };
+        while let Some(taken) = self.held.front() {
             let is_late = taken.is_withdrawn() || taken.not_after() <= now;
             if !is_late && self.road != Road::Open {
                 return;
@@ -426,22 +419,15 @@ impl Publisher {
         let Target { topic, key } = &*served.target;
         let payload = taken.payload();
         let key = key.as_ref().and_then(|_| served.target.key_of(payload));
-        let headers = self.headers();
+        let headers = self.headers(taken.origin());
         client.send(topic, key.as_deref(), payload, headers, self.flights.next())
     }
 
-    /// Has the header ready for an event that came from there.
-    fn know_path(&mut self, origin: Origin) {
-        if self.path.0 != origin {
-            self.path = (origin, self.origins.header(origin));
-        }
-    }
-
     /// Which nodes the event passed.
-    fn headers(&self) -> OwnedHeaders {
+    fn headers(&self, origin: Origin) -> OwnedHeaders {
         OwnedHeaders::new_with_capacity(1).insert(Header {
             key: HEADER,
-            value: Some(&*self.path.1),
+            value: Some(&*self.origins.header(origin)),
         })
     }
 }

@@ -7,9 +7,9 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
-use super::percent::{decode, encode};
+use crate::transport::percent::{decode, encode};
 use crate::transport::socket::{At, host_and_port};
-use crate::transport::tcp::Trust;
+use crate::transport::trust::Trust;
 
 /// Longest name that AMQP takes, in bytes.
 const NAME_BYTES: usize = 255;
@@ -78,17 +78,12 @@ impl Reach {
 
     /// Takes an option; false if it is none of these.
     pub(super) fn set(&mut self, key: &str, value: &str) -> Result<bool, String> {
-        let is_one = |known: &str| format!("{key}={value:?} must be {known}");
         match (key, value) {
             ("vhost", _) => self.vhost = Some(name(value, "vhost")?),
-            ("tls_domain", "") => return Err(is_one("a name")),
+            ("tls_domain", "") => return Err("tls_domain must be a name".to_owned()),
             ("tls_domain", _) => self.tls_domain = Some(decode(value, "tls_domain")?),
-            ("ca", file) if file.starts_with('/') => self.trust.ca = Some(decode(file, "ca")?),
-            ("ca", _) => return Err(is_one("an absolute path")),
-            ("insecure", "0") => self.trust.insecure = false,
-            ("insecure", "1") => self.trust.insecure = true,
-            ("insecure", _) => return Err(is_one("0 or 1")),
-            _ => return Ok(false),
+            ("ca", file) => return self.trust.set(key, &decode(file, "ca")?),
+            _ => return self.trust.set(key, value),
         }
         Ok(true)
     }
@@ -165,12 +160,8 @@ impl Account {
         if let Some(domain) = &self.tls_domain {
             options.push(format!("tls_domain={}", value(domain)));
         }
-        if let Some(ca) = &self.trust.ca {
-            options.push(format!("ca={}", value(ca)));
-        }
-        if self.trust.insecure {
-            options.push("insecure=1".to_owned());
-        }
+        let trust = self.trust.options();
+        options.extend(trust.map(|(key, said)| format!("{key}={}", value(said))));
         options
     }
 }

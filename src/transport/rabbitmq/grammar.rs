@@ -8,8 +8,9 @@
 use std::hash::RandomState;
 
 use super::account::{Account, Reach, Scheme, divide, name};
-use super::percent::encode;
 use crate::destination::{Name, WhenFull};
+use crate::transport::options::{self, options};
+use crate::transport::percent::encode;
 
 /// What the payload is (RFC 8259).
 const CONTENT_TYPE: &str = "application/json";
@@ -76,28 +77,20 @@ fn is_exchange(list: &str) -> bool {
 
 impl Options {
     fn read(&mut self, list: &str) -> Result<(), String> {
-        let mut seen = Vec::new();
-        for option in list.split(';').filter(|option| !option.is_empty()) {
-            let (key, value) = option.split_once('=').unwrap_or((option, ""));
-            if seen.contains(&key) {
-                return Err(format!("option {key:?} is there twice"));
-            }
-            seen.push(key);
-            self.set(key, value, option.contains('='))?;
+        for option in options(list, ';') {
+            let (key, value) = option?;
+            self.set(key, value.unwrap_or_default(), value.is_some())?;
         }
         Ok(())
     }
 
     fn set(&mut self, key: &str, value: &str, has_value: bool) -> Result<(), String> {
-        let is_one = |known: &str| format!("{key}={value:?} must be {known}");
         match (key, value) {
             ("exchange", _) => self.exchange = name(value, "exchange")?,
             ("persistent", _) if has_value => return Err("persistent takes no value".to_owned()),
             ("persistent", _) => self.persistent = true,
             ("content_type", _) => self.content_type = name(value, "content_type")?,
-            ("when_full", "oldest") => self.when_full = WhenFull::DropOldest,
-            ("when_full", "newest") => self.when_full = WhenFull::DropNewest,
-            ("when_full", _) => return Err(is_one("oldest or newest")),
+            ("when_full", _) => self.when_full = options::when_full(value)?,
             _ if self.reach.set(key, value)? => {}
             _ => {
                 return Err(format!(
@@ -142,9 +135,7 @@ impl Text {
             options.push(format!("content_type={}", value(&self.content_type)));
         }
         if self.when_full != when_full {
-            let newest = self.when_full == WhenFull::DropNewest;
-            let which = ["oldest", "newest"][usize::from(newest)];
-            options.push(format!("when_full={which}"));
+            options.push(format!("when_full={}", options::word(self.when_full)));
         }
         let exchange = value(&self.exchange);
         match &options[..] {

@@ -5,7 +5,6 @@
 //! |---|---|
 //! | `grammar` | the socket string |
 //! | `account` | its first half: where the broker is, and as whom |
-//! | `percent` | `%xx` in both |
 //! | `link` | the connection that sockets share, kept by a task |
 //! | `connection` | how it is made, and how it ends |
 //! | `trust` | whom it trusts |
@@ -27,7 +26,6 @@ mod flight;
 mod grammar;
 mod kit;
 mod link;
-mod percent;
 mod publisher;
 mod source;
 mod trust;
@@ -40,10 +38,10 @@ use std::time::Duration;
 use super::policy::Gate;
 use super::resolve::Lookups;
 use super::runtime::Runtime;
-use super::socket::{At, Parsed, Place};
-use super::worker::{Closed, Feed, Keyed, QueueLimits, Reports, Worker, arrivals};
+use super::socket::Parsed;
+use super::worker::{Feed, Keyed, QueueLimits, Reports, Worker, arrivals};
 use super::{Settings, Transports};
-use crate::destination::{Context, Destination, Endpoint, Format, Name, Outlet};
+use crate::destination::{Context, Destination, Endpoint, Name, Outlet};
 use crate::limits::{BROKER_SOCKETS, BROKERS};
 use crate::origin::Origins;
 use crate::sync::atomic::AtomicU64;
@@ -205,14 +203,7 @@ fn parsed(transports: &Transports, rest: &str, scheme: Scheme) -> Result<Parsed,
         text,
         worker: OnceLock::new(),
     });
-    let place = Place::Shared {
-        key: name.identity.clone(),
-        at: Some(at),
-        endpoint,
-    };
-    let mut parsed = Parsed::new(place, Format::Json, Some(name));
-    parsed.manner.when_full = when_full;
-    Ok(parsed)
+    Ok(Parsed::queued(name, Some(at), when_full, endpoint))
 }
 
 /// A socket as a subscription names it.
@@ -235,18 +226,13 @@ impl Endpoint for Remote {
     }
 
     fn address(&self) -> Option<SocketAddr> {
-        match self.text.account.at {
-            At::Address(address) => Some(address),
-            At::Host { .. } => None,
-        }
+        self.text.account.at.address()
     }
 
     fn open(&self, destination: &Arc<Destination>, _: &Context<'_>) -> Box<dyn Outlet> {
         // As many as are unconfirmed lie ready, to go out when those are.
         let (window, limits) = (2 * self.brokers.settings.window, self.brokers.limits);
-        match self.worker.get() {
-            Some(worker) => Box::new(Feed::new(destination, worker, window, limits)),
-            None => Box::new(Closed),
-        }
+        let feed = |worker: &Arc<Worker>| Feed::new(destination, worker, window, limits);
+        Feed::outlet(self.worker.get().map(feed))
     }
 }

@@ -17,11 +17,12 @@ use super::Brokers;
 use super::account::{Account, Reach, Scheme, divide, name};
 use super::connection::{Live, Peer, in_time};
 use super::failure::Failure;
-use super::percent::encode;
 use super::trust::Trust;
 use crate::limits::PREFETCH;
 use crate::origin::HEADER;
 use crate::stats::Reason;
+use crate::transport::options::options;
+use crate::transport::percent::encode;
 use crate::transport::runtime::{Running, Stopping};
 use crate::transport::tcp::retry::Retry;
 
@@ -72,13 +73,9 @@ impl Source {
         };
         let pieces = divide(rest, RIGHT)?;
         let (mut reach, mut queue, mut prefetch) = (Reach::default(), None, PREFETCH);
-        let mut seen = Vec::new();
-        for option in pieces.tail.split(';').filter(|option| !option.is_empty()) {
-            let (key, value) = option.split_once('=').unwrap_or((option, ""));
-            if seen.contains(&key) {
-                return Err(format!("option {key:?} is there twice"));
-            }
-            seen.push(key);
+        for option in options(pieces.tail, ';') {
+            let (key, value) = option?;
+            let value = value.unwrap_or_default();
             match key {
                 "queue" => queue = Some(name(value, "queue")?).filter(|name| !name.is_empty()),
                 "prefetch" => {

@@ -5,6 +5,7 @@
 //! ```
 
 use crate::destination::{Name, WhenFull};
+use crate::transport::options::{self, options};
 use crate::transport::socket::{At, host_and_port};
 
 /// Longest name of a queue.
@@ -25,7 +26,7 @@ pub(super) struct Text {
 
 /// Reads what follows the scheme.
 pub(super) fn read(rest: &str, when_full: WhenFull) -> Result<Text, String> {
-    let (url, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let (url, given) = rest.split_once('?').unwrap_or((rest, ""));
     let mut text = Text {
         url: url.to_owned(),
         at: place(url)?,
@@ -33,14 +34,9 @@ pub(super) fn read(rest: &str, when_full: WhenFull) -> Result<Text, String> {
         group: None,
         when_full,
     };
-    let mut seen = Vec::new();
-    for option in options.split('&').filter(|option| !option.is_empty()) {
-        let (key, value) = option.split_once('=').unwrap_or((option, ""));
-        if seen.contains(&key) {
-            return Err(format!("option {key:?} is there twice"));
-        }
-        seen.push(key);
-        text.set(key, value)?;
+    for option in options(given, '&') {
+        let (key, value) = option?;
+        text.set(key, value.unwrap_or_default())?;
     }
     if text.group.is_some() && !text.is_fifo() {
         return Err("option group is for queues whose names end in .fifo".to_owned());
@@ -95,9 +91,7 @@ impl Text {
             ("region", _) => return Err("option region must be one, as eu-west-1".to_owned()),
             ("group", "") => return Err("option group must name a parameter".to_owned()),
             ("group", name) => self.group = Some(name.to_owned()),
-            ("when_full", "oldest") => self.when_full = WhenFull::DropOldest,
-            ("when_full", "newest") => self.when_full = WhenFull::DropNewest,
-            ("when_full", _) => return Err("option when_full must be oldest or newest".into()),
+            ("when_full", _) => self.when_full = options::when_full(value)?,
             _ => {
                 return Err(format!(
                     "unknown option {key:?}; known are region=REGION, group=PARAMETER, \
@@ -148,18 +142,10 @@ impl Text {
             options.push(format!("group={group}"));
         }
         if self.when_full != when_full {
-            let newest = self.when_full == WhenFull::DropNewest;
-            options.push(format!(
-                "when_full={}",
-                ["oldest", "newest"][usize::from(newest)]
-            ));
+            options.push(format!("when_full={}", options::word(self.when_full)));
         }
         let mark = if options.is_empty() { "" } else { "?" };
-        let name = format!("sqs:{}{mark}{}", self.url, options.join("&")).into_boxed_str();
-        Name {
-            identity: name.clone(),
-            printed: name,
-        }
+        Name::plain(format!("sqs:{}{mark}{}", self.url, options.join("&")))
     }
 }
 

@@ -22,10 +22,10 @@ use std::sync::{Arc, OnceLock};
 use super::policy::Gate;
 use super::resolve::Lookups;
 use super::runtime::{Running, Runtime};
-use super::socket::{At, Parsed, Place};
-use super::worker::{Closed, Feed, Keyed, QueueLimits, Reports, Worker, arrivals};
+use super::socket::Parsed;
+use super::worker::{Feed, Keyed, QueueLimits, Reports, Worker, arrivals};
 use super::{Settings, Transports};
-use crate::destination::{Context, Destination, Endpoint, Format, Outlet};
+use crate::destination::{Context, Destination, Endpoint, Outlet};
 use crate::limits::BROKER_SOCKETS;
 use crate::origin::Origins;
 use crate::sync::atomic::AtomicU64;
@@ -117,14 +117,7 @@ pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, Strin
         text,
         task: OnceLock::new(),
     });
-    let place = Place::Shared {
-        key: name.identity.clone(),
-        at: Some(at),
-        endpoint,
-    };
-    let mut parsed = Parsed::new(place, Format::Json, Some(name));
-    parsed.manner.when_full = when_full;
-    Ok(parsed)
+    Ok(Parsed::queued(name, Some(at), when_full, endpoint))
 }
 
 /// A queue as a subscription names it.
@@ -146,21 +139,12 @@ impl Endpoint for Remote {
     }
 
     fn address(&self) -> Option<SocketAddr> {
-        match self.text.at {
-            At::Address(address) => Some(address),
-            At::Host { .. } => None,
-        }
+        self.text.at.address()
     }
 
     fn open(&self, destination: &Arc<Destination>, _: &Context<'_>) -> Box<dyn Outlet> {
-        match self.task.get() {
-            Some(task) => Box::new(Feed::new(
-                destination,
-                &task.worker,
-                WINDOW,
-                self.queues.limits,
-            )),
-            None => Box::new(Closed),
-        }
+        let limits = self.queues.limits;
+        let feed = |task: &Arc<Task>| Feed::new(destination, &task.worker, WINDOW, limits);
+        Feed::outlet(self.task.get().map(feed))
     }
 }

@@ -7,8 +7,10 @@
 use std::sync::Arc;
 
 use super::Tcp;
-use crate::destination::{Format, Manner, Name, WhenFull};
+use crate::destination::{Format, Manner, Name};
+use crate::transport::options::{self, options};
 use crate::transport::socket::{At, Parsed, Place, host_and_port};
+use crate::transport::trust::Trust;
 use crate::wire::request::Form;
 
 /// What a socket string says.
@@ -22,32 +24,6 @@ pub(super) struct Text {
     options: String,
 }
 
-/// Whom a `tls:` socket trusts.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(in crate::transport) struct Trust {
-    /// A file of certificates, in place of the system's.
-    pub(in crate::transport) ca: Option<String>,
-    /// Anybody.
-    pub(in crate::transport) insecure: bool,
-}
-
-impl Trust {
-    pub(in crate::transport) fn is_plain(&self) -> bool {
-        *self == Self::default()
-    }
-
-    fn options(&self) -> String {
-        let mut options = String::new();
-        if let Some(ca) = &self.ca {
-            option(&mut options, "ca", ca);
-        }
-        if self.insecure {
-            option(&mut options, "insecure", "1");
-        }
-        options
-    }
-}
-
 const OPTIONS: &str = "framing=newline, reliable=1, event_param=NAME, when_full=newest";
 
 /// Reads what follows the scheme.
@@ -56,7 +32,7 @@ pub(super) fn read(rest: &str, defaults: &Tcp) -> Result<Text, String> {
         return Err(format!("{control:?} cannot stand in a socket string"));
     }
     // The first one: with a later one the printed form of `h:1/a?b?` would mean something else.
-    let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let (rest, given) = rest.split_once('?').unwrap_or((rest, ""));
     let (place, method) = rest.split_once('/').unwrap_or((rest, ""));
     let mut text = Text {
         at: host_and_port(place)?,
@@ -72,18 +48,10 @@ pub(super) fn read(rest: &str, defaults: &Tcp) -> Result<Text, String> {
         trust: Trust::default(),
         options: String::new(),
     };
-    let mut seen = Vec::new();
-    for option in options.split('&').filter(|option| !option.is_empty()) {
-        let Some((key, value)) = option.split_once('=') else {
-            return Err(format!(
-                "option {option:?} has no value; known are {OPTIONS}"
-            ));
-        };
-        if seen.contains(&key) {
-            return Err(format!("option {key:?} is there twice"));
-        }
-        seen.push(key);
-        text.set(key, value)?;
+    for option in options(given, '&') {
+        let (key, value) = option?;
+        let none = || format!("option {key:?} has no value; known are {OPTIONS}");
+        text.set(key, value.ok_or_else(none)?)?;
     }
     text.options = text.print_options(defaults);
     Ok(text)
@@ -96,17 +64,12 @@ impl Text {
             ("framing", "newline") => self.form.newline = true,
             ("reliable", "0") => self.manner.reliable = false,
             ("reliable", "1") => self.manner.reliable = true,
-            ("when_full", "oldest") => self.manner.when_full = WhenFull::DropOldest,
-            ("when_full", "newest") => self.manner.when_full = WhenFull::DropNewest,
+            ("when_full", _) => self.manner.when_full = options::when_full(value)?,
             ("event_param", "") => self.form.event_param = None,
             ("event_param", name) => self.form.event_param = Some(name.into()),
-            ("ca", file) if file.starts_with('/') => self.trust.ca = Some(file.to_owned()),
-            ("ca", file) => return Err(format!("{file:?} is not an absolute path")),
-            ("insecure", "0") => self.trust.insecure = false,
-            ("insecure", "1") => self.trust.insecure = true,
             ("framing", _) => return unknown(key, value, "none or newline"),
-            ("reliable" | "insecure", _) => return unknown(key, value, "0 or 1"),
-            ("when_full", _) => return unknown(key, value, "oldest or newest"),
+            ("reliable", _) => return unknown(key, value, "0 or 1"),
+            _ if self.trust.set(key, value)? => {}
             _ => return Err(format!("unknown option {key:?}; known are {OPTIONS}")),
         }
         Ok(())
@@ -123,14 +86,13 @@ impl Text {
             option(&mut options, "event_param", name);
         }
         if self.manner.when_full != defaults.when_full {
-            let word = match self.manner.when_full {
-                WhenFull::DropOldest => "oldest",
-                WhenFull::DropNewest => "newest",
-            };
-            option(&mut options, "when_full", word);
+            option(
+                &mut options,
+                "when_full",
+                options::word(self.manner.when_full),
+            );
         }
-        join(&mut options, &self.trust.options());
-        options
+        self.trusting(options)
     }
 
     fn framing(&self) -> String {
@@ -141,11 +103,17 @@ impl Text {
         options
     }
 
+    fn trusting(&self, mut options: String) -> String {
+        for (key, value) in self.trust.options() {
+            option(&mut options, key, value);
+        }
+        options
+    }
+
     /// What its connection is known by. Streams with and without frames are two: a reader of
     /// lines must not find two texts in one.
     pub(super) fn key(&self, scheme: &str) -> String {
-        let mut options = self.framing();
-        join(&mut options, &self.trust.options());
+        let options = self.trusting(self.framing());
         format!("{scheme}:{}{options}", self.at)
     }
 
@@ -156,17 +124,13 @@ impl Text {
             name.extend(["/", method]);
         }
         name.push_str(&self.options);
-        let name = name.into_boxed_str();
         let form = (self.manner.reliable || !self.form.is_plain()).then(|| Arc::new(self.form));
         Parsed {
             place,
             format: Format::Json,
             form,
             manner: self.manner,
-            name: Some(Name {
-                identity: name.clone(),
-                printed: name,
-            }),
+            name: Some(Name::plain(name)),
         }
     }
 }
@@ -180,17 +144,10 @@ fn option(options: &mut String, key: &str, value: &str) {
     options.extend([key, "=", value]);
 }
 
-/// Appends other options.
-fn join(options: &mut String, more: &str) {
-    match (options.is_empty(), more.strip_prefix('?')) {
-        (false, Some(more)) => options.extend(["&", more]),
-        _ => options.push_str(more),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destination::WhenFull;
 
     fn printed(rest: &str, defaults: &Tcp) -> String {
         let text = read(rest, defaults).unwrap_or_else(|error| panic!("{rest}: {error}"));

@@ -33,8 +33,6 @@ use super::socket::{At, Parsed, Place};
 use crate::destination::{Context, Destination, Endpoint, Outlet, WhenFull};
 use crate::os::{Stream, Upkeep};
 use grammar::Text;
-#[cfg(feature = "rabbitmq")]
-pub(super) use grammar::Trust;
 use receiver::Receiver;
 
 /// How `tcp:` and `tls:` sockets behave, as far as they do not say it themselves.
@@ -154,10 +152,7 @@ impl Wire {
 
 impl Endpoint for Peer {
     fn address(&self) -> Option<SocketAddr> {
-        match self.at {
-            At::Address(address) => Some(address),
-            At::Host { .. } => None,
-        }
+        self.at.address()
     }
 
     fn prepare(&self) -> Result<(), String> {

@@ -4,10 +4,7 @@
 //! `BELLWIRE_SEED=17 cargo test tcp::tests` runs one seed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IoSlice};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,8 +15,8 @@ use super::retry::Retry;
 use super::{Peer, Tcp, Wire};
 use crate::destination::{Context, Destination, Health, Manner, Outlet, Parcel, WhenFull};
 use crate::origin::Origin;
-use crate::os::{Datagrams, Os, Stream, Upkeep};
 use crate::stats::{Outcome, Page, Reason, Returns, Ticket, Totals};
+use crate::testing::network::{FIRST_PORT, Link, World};
 use crate::transport::policy::{Gate, Policy};
 use crate::transport::socket::At;
 
@@ -36,118 +33,6 @@ impl Random {
 
     fn one_in(&mut self, bound: u64) -> bool {
         self.below(bound) == 0
-    }
-}
-
-/// One connection, from both sides.
-#[derive(Debug, Default)]
-struct Link {
-    /// Whether it stands; an error that it was or will be told.
-    open: bool,
-    broken: Option<Errno>,
-    closed: bool,
-    /// What the kernel has and how much more it takes; what the other side has read.
-    taken: Vec<u8>,
-    room: usize,
-    read: usize,
-    /// What the other side said, and how much of it was read here.
-    said: Vec<u8>,
-    heard: usize,
-    finished: bool,
-}
-
-#[derive(Debug, Default)]
-struct Net {
-    links: Vec<Link>,
-    refusing: bool,
-    calls: u64,
-}
-
-#[derive(Clone, Debug)]
-struct World(Arc<Mutex<Net>>);
-
-impl World {
-    fn net(&self) -> MutexGuard<'_, Net> {
-        self.0.lock().unwrap()
-    }
-}
-
-#[derive(Debug)]
-struct End(World, usize);
-
-impl Os for World {
-    fn udp(&self, _: SocketAddr) -> io::Result<Box<dyn Datagrams>> {
-        unreachable!()
-    }
-
-    fn udp_to(&self, _: SocketAddr) -> io::Result<Box<dyn Datagrams>> {
-        unreachable!()
-    }
-
-    fn unix_to(&self, _: &Path, _: u32) -> io::Result<Box<dyn Datagrams>> {
-        unreachable!()
-    }
-
-    fn tcp_to(&self, _: SocketAddr, _: u32, _: &Upkeep) -> io::Result<Box<dyn Stream>> {
-        let mut net = self.net();
-        net.calls += 1;
-        if net.refusing {
-            return Err(Errno::NETUNREACH.into());
-        }
-        net.links.push(Link::default());
-        Ok(Box::new(End(self.clone(), net.links.len() - 1)))
-    }
-
-    fn look_up(&self, _: &Arc<str>, _: u16, _: u32) {
-        unreachable!()
-    }
-}
-
-impl Stream for End {
-    fn is_open(&mut self) -> io::Result<bool> {
-        let link = &self.0.net().links[self.1];
-        link.broken.map_or(Ok(link.open), |errno| Err(errno.into()))
-    }
-
-    fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut net = self.0.net();
-        net.calls += 1;
-        let link = &mut net.links[self.1];
-        assert!(link.open && !pieces.is_empty());
-        if let Some(errno) = link.broken {
-            return Err(errno.into());
-        }
-        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.to_vec()).collect();
-        let count = bytes.len().min(link.room);
-        if count == 0 {
-            return Err(Errno::AGAIN.into());
-        }
-        link.room -= count;
-        link.taken.extend_from_slice(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<bool> {
-        Ok(true)
-    }
-
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let mut net = self.0.net();
-        net.calls += 1;
-        let link = &mut net.links[self.1];
-        let count = (link.said.len() - link.heard).min(room.len());
-        room[..count].copy_from_slice(&link.said[link.heard..][..count]);
-        link.heard += count;
-        match (count, link.broken, link.closed) {
-            (0, Some(errno), _) => Err(errno.into()),
-            (0, None, true) => Ok(0),
-            (0, None, false) => Err(Errno::AGAIN.into()),
-            _ => Ok(count),
-        }
-    }
-
-    fn finish(&mut self) {
-        self.0.net().links[self.1].finished = true;
     }
 }
 
@@ -191,7 +76,7 @@ impl Run {
             ..Tcp::default()
         });
         let peer = Peer {
-            at: At::Address(([127, 0, 0, 1], 9).into()),
+            at: At::Address(([127, 0, 0, 1], FIRST_PORT).into()),
             wire: Wire::Plain,
             settings: Arc::clone(&settings),
             gate: Arc::new(Gate::new(Policy::default())),
@@ -206,7 +91,7 @@ impl Run {
         let now = Instant::now();
         Self {
             random,
-            world: World(Arc::default()),
+            world: World::new(1, 0),
             receiver: Receiver::new(peer, &destination),
             now,
             begun: now,
@@ -292,7 +177,7 @@ impl Run {
             4..8 => self.pass(),
             8 => {
                 let refusing = self.random.one_in(4);
-                self.world.net().refusing = refusing;
+                self.world.net().reachable[0] = !refusing;
             }
             9..12 => self.tell(|link, random| {
                 match random.one_in(12) {
@@ -325,18 +210,15 @@ impl Run {
 
     /// Something happens to the newest connection, and the reactor is told.
     fn tell(&mut self, act: impl FnOnce(&mut Link, &mut Random)) {
-        let Some(link) = self.world.0.lock().unwrap().links.pop() else {
+        if let Some(link) = self.world.net().links.last_mut() {
+            if link.broken.is_some() || link.closed {
+                return;
+            }
+            act(link, &mut self.random);
+        } else {
             return;
-        };
-        let mut link = link;
-        let over = link.broken.is_some() || link.closed;
-        if !over {
-            act(&mut link, &mut self.random);
         }
-        self.world.net().links.push(link);
-        if !over {
-            self.with(|receiver, cx| receiver.ready(cx));
-        }
+        self.with(|receiver, cx| receiver.ready(cx));
     }
 
     /// Time passes, and what is due is done.
@@ -359,36 +241,20 @@ impl Run {
 
     /// The other side reads what came.
     fn read(&mut self) {
-        let net = self.world.clone();
-        let count = net.net().links.len();
-        for number in 0..count {
+        let world = self.world.clone();
+        for (number, link) in world.net().links.iter_mut().enumerate() {
             if self.texts.len() <= number {
                 self.texts.push(Vec::new());
             }
-            let (from, unread) = {
-                let link = &net.net().links[number];
-                (link.read, link.taken[link.read..].to_vec())
-            };
-            let mut values = serde_json::Deserializer::from_slice(&unread).into_iter();
-            let mut end = from;
-            while let Some(value) = values.next() {
-                let value: serde_json::Value = match value {
-                    Ok(value) => value,
-                    Err(error) => {
-                        assert!(error.is_eof(), "a text is cut in the middle: {error}");
-                        break;
-                    }
-                };
-                end = from + values.byte_offset();
-                let event = value["n"].as_u64().expect("a number") as usize;
+            for text in link.texts() {
+                let event = text["n"].as_u64().expect("a number") as usize;
                 self.texts[number].push(event);
-                assert_eq!(value["id"].is_u64(), self.sent[event].reliable);
-                if let Some(id) = value["id"].as_u64() {
+                assert_eq!(text["id"].is_u64(), self.sent[event].reliable);
+                if let Some(id) = text["id"].as_u64() {
                     let known = *self.ids.entry(event).or_insert(id);
                     assert_eq!(known, id, "it comes again with the same id");
                 }
             }
-            net.net().links[number].read = end;
         }
     }
 
@@ -416,7 +282,7 @@ impl Run {
 
     /// All goes well from now on: what still waits arrives.
     fn calm(&mut self) {
-        self.world.net().refusing = false;
+        self.world.net().reachable[0] = true;
         for _ in 0..400 {
             self.now += Duration::from_millis(20);
             self.tick();

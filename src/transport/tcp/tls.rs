@@ -1,8 +1,6 @@
 //! `tls:`: the same stream inside TLS 1.2 or 1.3 (rustls with ring).
 //!
-//! The receiver's certificate is verified, and must name the host of the socket string. Trusted
-//! are the system's certificates, since who runs the machine decides on those, or only the ones
-//! of `?ca=FILE`; `?insecure=1` trusts anybody, and listings show it.
+//! The receiver's certificate is verified, and must name the host of the socket string.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
@@ -11,14 +9,13 @@ use std::sync::{Arc, OnceLock};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore};
 use rustls::{Error, SignatureScheme};
 
-use super::grammar::Trust;
 use crate::os::Stream;
 use crate::transport::socket::At;
+use crate::transport::trust::{Certificates, Trust};
 
 /// Bytes that may wait inside TLS: one record. The receiver can read a record as a whole or not at
 /// all, so that what a broken connection left here was not received, and may be sent again.
@@ -60,10 +57,9 @@ impl Client {
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .dangerous();
-        let verifier: Arc<dyn ServerCertVerifier> = match (&self.trust.ca, self.trust.insecure) {
-            (_, true) => Arc::new(Anybody(provider)),
-            (Some(file), false) => known(read(file)?, provider)?,
-            (None, false) => known(system(), provider)?,
+        let verifier: Arc<dyn ServerCertVerifier> = match self.trust.insecure {
+            true => Arc::new(Anybody(provider)),
+            false => known(&self.trust.certificates()?, provider)?,
         };
         let config = builder
             .with_custom_certificate_verifier(verifier)
@@ -94,38 +90,18 @@ impl Client {
 }
 
 fn known(
-    roots: RootCertStore,
+    certificates: &Certificates,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<WebPkiServerVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(
+        certificates
+            .iter()
+            .map(|one| CertificateDer::from_slice(one)),
+    );
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
-        .map_err(|_| "there are no certificates to trust; name some with ?ca=FILE".to_owned())
-}
-
-/// The system's certificates, read once.
-fn system() -> RootCertStore {
-    static SYSTEM: OnceLock<RootCertStore> = OnceLock::new();
-    let read = || {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        roots
-    };
-    SYSTEM.get_or_init(read).clone()
-}
-
-/// The certificates of a PEM file. What else it holds is nobody's business: errors do not say.
-fn read(file: &str) -> Result<RootCertStore, String> {
-    let refuse = |_| format!("cannot read certificates in PEM form from {file:?}");
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(refuse)? {
-        roots
-            .add(certificate.map_err(refuse)?)
-            .map_err(|_| format!("{file:?} holds a certificate that nobody can trust"))?;
-    }
-    match roots.is_empty() {
-        true => Err(format!("{file:?} holds no certificate")),
-        false => Ok(roots),
-    }
+        .map_err(|error| error.to_string())
 }
 
 /// A TLS session on a connection.

@@ -76,6 +76,14 @@ impl Feed {
         self
     }
 
+    /// The outlet of an endpoint; without a worker nobody prepared it.
+    pub(crate) fn outlet(feed: Option<Self>) -> Box<dyn Outlet> {
+        match feed {
+            Some(feed) => Box::new(feed),
+            None => Box::new(Closed),
+        }
+    }
+
     /// Fills the window.
     fn hand_over(&mut self, cx: &Context<'_>) {
         while self.has_room() && !self.queue.is_empty() && !self.worker.is_full() {
@@ -207,7 +215,7 @@ impl Outlet for Feed {
 
 /// The outlet of an endpoint that nobody prepared: it takes nothing.
 #[derive(Debug)]
-pub(crate) struct Closed;
+struct Closed;
 
 impl Outlet for Closed {
     fn deliver(&mut self, parcel: Parcel, _: &Context<'_>) {

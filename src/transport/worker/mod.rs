@@ -25,7 +25,7 @@ mod task;
 mod thread;
 mod way;
 
-pub(crate) use feed::{Closed, Feed};
+pub(crate) use feed::Feed;
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 pub(crate) use held::Runs;
 #[cfg(any(feature = "kafka", feature = "runtime"))]

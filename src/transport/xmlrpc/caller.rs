@@ -10,13 +10,15 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use rustix::io::Errno;
+#[cfg(feature = "tls")]
+use ureq::tls::TlsConfig;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Timeout};
 
+use super::Xmlrpc;
 use super::answer::{self, Answer};
 use super::grammar::Text;
-use super::{Trust, Xmlrpc};
 use crate::limits::{REPLY_BYTES, RESOLVE_TIME};
 use crate::stats::{Outcome, Reason};
 use crate::transport::datagram;
@@ -38,7 +40,9 @@ pub(super) struct Server {
     pub(super) settings: Arc<Xmlrpc>,
     pub(super) gate: Arc<Gate>,
     pub(super) lookups: Lookups,
-    pub(super) trust: Trust,
+    /// How TLS is spoken, if it is.
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsConfig>,
     pub(super) seed: u64,
 }
 
@@ -240,8 +244,8 @@ fn agent(server: &Server) -> Agent {
         .timeout_recv_response(Some(settings.reply_time))
         .timeout_recv_body(Some(settings.reply_time));
     #[cfg(feature = "tls")]
-    let config = match server.trust.config() {
-        Some(trust) => config.tls_config(trust),
+    let config = match &server.tls {
+        Some(tls) => config.tls_config(tls.clone()),
         None => config,
     };
     let resolver = Allowed {

@@ -8,7 +8,9 @@ use std::fmt::Write;
 
 use super::Xmlrpc;
 use crate::destination::{Name, WhenFull};
+use crate::transport::options::{self, options};
 use crate::transport::socket::{At, host_and_port};
+use crate::transport::trust::Trust;
 use crate::wire::xml::Form;
 
 /// Where calls go if the socket does not say (OpenSIPS).
@@ -22,10 +24,7 @@ pub(super) struct Text {
     pub(super) method: String,
     pub(super) form: Form,
     pub(super) when_full: WhenFull,
-    /// A file of certificates to trust, in place of the system's.
-    pub(super) ca: Option<String>,
-    /// Whether anybody is trusted.
-    pub(super) insecure: bool,
+    pub(super) trust: Trust,
 }
 
 /// Reads what follows the scheme.
@@ -33,7 +32,7 @@ pub(super) fn read(rest: &str, defaults: &Xmlrpc, when_full: WhenFull) -> Result
     if let Some(control) = rest.chars().find(|c| c.is_control()) {
         return Err(format!("{control:?} cannot stand in a socket string"));
     }
-    let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let (rest, given) = rest.split_once('?').unwrap_or((rest, ""));
     let (place, path, method) = divide(rest)?;
     let mut text = Text {
         at: host_and_port(place)?,
@@ -41,17 +40,11 @@ pub(super) fn read(rest: &str, defaults: &Xmlrpc, when_full: WhenFull) -> Result
         method: method.to_owned(),
         form: defaults.params,
         when_full,
-        ca: None,
-        insecure: false,
+        trust: Trust::default(),
     };
-    let mut seen = Vec::new();
-    for option in options.split('&').filter(|option| !option.is_empty()) {
-        let (key, value) = option.split_once('=').unwrap_or((option, ""));
-        if seen.contains(&key) {
-            return Err(format!("option {key:?} is there twice"));
-        }
-        seen.push(key);
-        text.set(key, value)?;
+    for option in options(given, '&') {
+        let (key, value) = option?;
+        text.set(key, value.unwrap_or_default())?;
     }
     Ok(text)
 }
@@ -99,14 +92,8 @@ impl Text {
             ("params", "plain") => self.form = Form::Plain,
             ("params", "struct") => self.form = Form::Struct,
             ("params", _) => return Err(is_one("plain or struct")),
-            ("when_full", "oldest") => self.when_full = WhenFull::DropOldest,
-            ("when_full", "newest") => self.when_full = WhenFull::DropNewest,
-            ("when_full", _) => return Err(is_one("oldest or newest")),
-            ("ca", file) if file.starts_with('/') => self.ca = Some(file.to_owned()),
-            ("ca", _) => return Err(is_one("an absolute path")),
-            ("insecure", "0") => self.insecure = false,
-            ("insecure", "1") => self.insecure = true,
-            ("insecure", _) => return Err(is_one("0 or 1")),
+            ("when_full", _) => self.when_full = options::when_full(value)?,
+            _ if self.trust.set(key, value)? => {}
             _ => {
                 return Err(format!(
                     "unknown option {key:?}; known are params=struct, when_full=newest, and for \
@@ -151,20 +138,12 @@ impl Text {
             );
         }
         if self.when_full != when_full {
-            let newest = self.when_full == WhenFull::DropNewest;
-            option("when_full", ["oldest", "newest"][usize::from(newest)]);
+            option("when_full", options::word(self.when_full));
         }
-        if let Some(ca) = &self.ca {
-            option("ca", ca);
+        for (key, value) in self.trust.options() {
+            option(key, value);
         }
-        if self.insecure {
-            option("insecure", "1");
-        }
-        let name = name.into_boxed_str();
-        Name {
-            identity: name.clone(),
-            printed: name,
-        }
+        Name::plain(name)
     }
 }
 

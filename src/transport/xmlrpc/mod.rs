@@ -6,7 +6,7 @@
 //! | `grammar` | the socket string |
 //! | `caller` | the thread of one server |
 //! | `answer` | what the server answered |
-//! | `trust` | whom `xmlrpcs:` trusts (feature `tls`) |
+//! | `tls` | how the client of `xmlrpcs:` speaks TLS (feature `tls`) |
 //!
 //! Each socket has a thread and a connection of its own, from when it is subscribed until its last
 //! subscription ends.
@@ -15,7 +15,7 @@ mod answer;
 mod caller;
 mod grammar;
 #[cfg(feature = "tls")]
-mod trust;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -23,15 +23,13 @@ use std::time::Duration;
 
 use super::policy::Gate;
 use super::resolve::Lookups;
-use super::socket::{At, Parsed, Place};
-use super::worker::{Closed, Feed, Keyed, QueueLimits, Threads, Worker};
+use super::socket::Parsed;
+use super::worker::{Feed, Keyed, QueueLimits, Threads, Worker};
 use super::{Settings, Transports};
-use crate::destination::{Context, Destination, Endpoint, Format, Outlet};
+use crate::destination::{Context, Destination, Endpoint, Outlet};
 use crate::wire::xml::Form;
 use caller::{Caller, Server};
 use grammar::Text;
-#[cfg(feature = "tls")]
-use trust::Trust;
 
 /// Calls in the hands of a server's thread: they are made one by one.
 const WINDOW: usize = 8;
@@ -61,18 +59,6 @@ impl Default for Xmlrpc {
             reply_time: Duration::from_secs(1),
             retry_time: Duration::from_secs(30),
         }
-    }
-}
-
-/// Without TLS nobody has to be trusted.
-#[cfg(not(feature = "tls"))]
-#[derive(Debug)]
-struct Trust;
-
-#[cfg(not(feature = "tls"))]
-impl Trust {
-    fn read(_: &str, _: &Text) -> Result<Self, String> {
-        Ok(Self)
     }
 }
 
@@ -118,7 +104,11 @@ impl Callers {
             settings: Arc::clone(&self.settings),
             gate: Arc::clone(&self.gate),
             lookups: self.lookups.clone(),
-            trust: Trust::read(url, text)?,
+            #[cfg(feature = "tls")]
+            tls: match url.starts_with("https:") {
+                true => Some(tls::config(&text.trust)?),
+                false => None,
+            },
             seed: self.seed,
         };
         let worker = self.threads.spawn("bellwire-xmlrpc", Caller::new(server))?;
@@ -129,7 +119,7 @@ impl Callers {
 /// Reads what follows `xmlrpc:`.
 pub(super) fn parse(transports: &Transports, rest: &str) -> Result<Parsed, String> {
     let text = read(transports, rest)?;
-    if text.ca.is_some() || text.insecure {
+    if !text.trust.is_plain() {
         return Err("ca and insecure are options of xmlrpcs:".to_owned());
     }
     Ok(parsed(transports, "xmlrpc", "http", text))
@@ -158,14 +148,7 @@ fn parsed(transports: &Transports, scheme: &str, protocol: &str, text: Text) -> 
         text,
         worker: OnceLock::new(),
     });
-    let place = Place::Shared {
-        key: name.identity.clone(),
-        at: Some(at),
-        endpoint,
-    };
-    let mut parsed = Parsed::new(place, Format::Json, Some(name));
-    parsed.manner.when_full = when_full;
-    parsed
+    Parsed::queued(name, Some(at), when_full, endpoint)
 }
 
 /// A server as a subscription names it.
@@ -188,16 +171,12 @@ impl Endpoint for Remote {
     }
 
     fn address(&self) -> Option<SocketAddr> {
-        match self.text.at {
-            At::Address(address) => Some(address),
-            At::Host { .. } => None,
-        }
+        self.text.at.address()
     }
 
     fn open(&self, destination: &Arc<Destination>, _: &Context<'_>) -> Box<dyn Outlet> {
-        match self.worker.get() {
-            Some(worker) => Box::new(Feed::new(destination, worker, WINDOW, self.callers.limits)),
-            None => Box::new(Closed),
-        }
+        let feed =
+            |worker: &Arc<Worker>| Feed::new(destination, worker, WINDOW, self.callers.limits);
+        Feed::outlet(self.worker.get().map(feed))
     }
 }
