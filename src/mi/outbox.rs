@@ -272,15 +272,19 @@ mod tests {
     use super::*;
     use crate::testing::TempDir;
 
+    fn one_fifo(directory: &TempDir) -> Ends {
+        let mut config = FifoConfig::new(directory.file("mi"));
+        config.reply_dir = directory.path().to_owned();
+        Ends {
+            fifos: vec![Fifo::create(config).unwrap()],
+            sockets: Vec::new(),
+        }
+    }
+
     #[test]
     fn replies_that_wait_are_bounded_in_bytes_but_for_the_first() {
         let directory = TempDir::new();
-        let mut config = FifoConfig::new(directory.file("mi"));
-        config.reply_dir = directory.path().to_owned();
-        let ends = Ends {
-            fifos: vec![Fifo::create(config).unwrap()],
-            sockets: Vec::new(),
-        };
+        let ends = one_fifo(&directory);
         let mut outbox = Outbox::default();
         let mut push = |name: &str, length| {
             let origin = Origin::Fifo {
@@ -301,12 +305,7 @@ mod tests {
     #[test]
     fn a_reply_waits_for_the_one_before_it() {
         let directory = TempDir::new();
-        let mut config = FifoConfig::new(directory.file("mi"));
-        config.reply_dir = directory.path().to_owned();
-        let ends = Ends {
-            fifos: vec![Fifo::create(config).unwrap()],
-            sockets: Vec::new(),
-        };
+        let ends = one_fifo(&directory);
         let path = directory.file("r");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, mode, 0).unwrap();

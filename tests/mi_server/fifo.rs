@@ -83,13 +83,7 @@ fn a_request_split_at_any_byte_is_put_together() {
 #[test]
 fn requests_up_to_the_limit_are_taken_and_longer_ones_told_so() {
     let scene = Scene::new();
-    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
-    receiver.set_read_timeout(Some(support::PATIENCE)).unwrap();
-    let socket = format!("udp:{}", receiver.local_addr().unwrap());
-    scene
-        .engine
-        .subscribe("E_ONE", &socket, Expire::never())
-        .unwrap();
+    let receiver = scene.receiver();
     let request = |length: usize| {
         let value = "v".repeat(length);
         format!(

@@ -84,6 +84,16 @@ impl Scene {
         reply.read()
     }
 
+    /// Who hears of `E_ONE`.
+    fn receiver(&self) -> UdpSocket {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        receiver.set_read_timeout(Some(support::PATIENCE)).unwrap();
+        let socket = format!("udp:{}", receiver.local_addr().unwrap());
+        let subscribed = self.engine.subscribe("E_ONE", &socket, Expire::never());
+        subscribed.unwrap();
+        receiver
+    }
+
     fn udp_client(&self) -> UdpSocket {
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.set_read_timeout(Some(support::PATIENCE)).unwrap();

@@ -103,13 +103,7 @@ fn a_reply_path_of_old_is_taken_inside_the_reply_directory_only() {
 #[test]
 fn text_requests_raise_events() {
     let scene = Scene::new();
-    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
-    receiver.set_read_timeout(Some(support::PATIENCE)).unwrap();
-    let socket = format!("udp:{}", receiver.local_addr().unwrap());
-    scene
-        .engine
-        .subscribe("E_ONE", &socket, Expire::never())
-        .unwrap();
+    let receiver = scene.receiver();
     for (lines, params) in [
         ("", ""),
         ("a\nb\n", r#","params":["a","b"]"#),

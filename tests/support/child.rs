@@ -128,7 +128,9 @@ impl Child {
         let mut rest = String::new();
         std::io::Read::read_to_string(&mut self.answers, &mut rest).unwrap();
         let status = self.process.wait().unwrap();
-        assert!(status.success(), "the child failed:\n{rest}");
+        // A role that is not there would do well, too.
+        let did_well = status.success() && rest.contains(" 1 passed");
+        assert!(did_well, "the child failed:\n{rest}");
     }
 }
 
