@@ -6,7 +6,6 @@ use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use bellwire::Config;
 use bellwire::Engine;

@@ -238,7 +238,10 @@ fn new_events_are_refused_while_the_old_ones_drain() {
             receiver.numbers(300 + told.queued as usize)
         });
         let stats = engine.shutdown(support::PATIENCE);
-        assert_eq!(reader.join().unwrap()[..300], Vec::from_iter(0..300));
+        // The reader has a lane of its own: its events may arrive between the old ones.
+        let mut old = reader.join().unwrap();
+        old.retain(|number| *number < 300);
+        assert_eq!(old, Vec::from_iter(0..300));
         stats
     });
     assert_eq!(stats.dropped.total(), 0);

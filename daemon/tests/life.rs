@@ -9,7 +9,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::Signal;
 use support::{Daemon, Home, PATIENCE, entries, eventually, next, receiver};
