@@ -25,7 +25,7 @@ impl PingPong {
         );
         ping.connect(pong.local_addr()?)?;
         pong.connect(ping.local_addr()?)?;
-        ping.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
+        ping.set_read_timeout(Some(std::time::Duration::from_secs(20)))?;
         let echo = move || {
             let mut buffer = [0; 2048];
             // An empty datagram ends it.

@@ -301,7 +301,7 @@ fn a_flood_of_colons_is_read_in_good_time() {
         expired(&mut frames);
     }
     assert!(
-        start.elapsed() < Duration::from_secs(5),
+        start.elapsed() < Duration::from_secs(30),
         "{:?}",
         start.elapsed()
     );

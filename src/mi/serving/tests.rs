@@ -77,13 +77,22 @@ fn only_so_many_lookups_run_at_one_time() {
     assert_eq!(serving.counters.lookups_refused.load(Relaxed), 2);
 
     drop(running);
-    serving.work(origin, subscribe("E_X"));
-    wait_for(|| {
-        serving.hear();
-        serving.keep_time(Instant::now());
-        (serving.counters.replies.load(Relaxed) == 3).then_some(())
-    });
-    assert_eq!(reply(&client), r#"{"jsonrpc":"2.0","result":"OK","id":5}"#);
+    let mut replies = 2;
+    let said = loop {
+        serving.work(origin.clone(), subscribe("E_X"));
+        replies += 1;
+        wait_for(|| {
+            serving.hear();
+            serving.keep_time(Instant::now());
+            (serving.counters.replies.load(Relaxed) == replies).then_some(())
+        });
+        let said = reply(&client);
+        // The thread that looks it up may stand still for too long: then once more.
+        if !said.contains("no answer in") {
+            break said;
+        }
+    };
+    assert_eq!(said, r#"{"jsonrpc":"2.0","result":"OK","id":5}"#);
     assert_eq!(engine.subscriptions(None).len(), 1);
     assert_eq!(Arc::strong_count(&serving.lookups), 1);
 }
@@ -123,7 +132,9 @@ fn one_reader_takes_no_more_than_its_places() {
         while reader.recv(&mut buffer).is_ok() {
             received += 1;
         }
-        serving.keep_time(Instant::now());
+        // By the time that the replies were told: this thread may stand still between two of them.
+        let due = serving.outbox.due().unwrap_or_else(Instant::now);
+        serving.keep_time(due);
         (received == sent + limits::REPLIES_TO_ONE as u64).then_some(())
     });
 }
