@@ -15,7 +15,8 @@ use dxr::Value;
 fn payload(write: impl FnOnce(&mut Params<'_>)) -> BytesMut {
     let mut out = BytesMut::new();
     let prefix = jsonrpc::prefix(&EventName::new("E_G").unwrap());
-    jsonrpc::encode(&mut out, &prefix, write);
+    let length = jsonrpc::encode(&mut out, &prefix, write);
+    out.truncate(length);
     out
 }
 

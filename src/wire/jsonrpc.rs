@@ -31,6 +31,7 @@ fn begin(out: &mut BytesMut, method: &str) {
 /// The block grows as it must; what lies in it behind the payload, and what a `write` that panics
 /// leaves there, means nothing.
 #[inline]
+#[must_use = "what lies behind the payload is not part of it"]
 pub fn encode(block: &mut BytesMut, prefix: &[u8], write: impl FnOnce(&mut Params<'_>)) -> usize {
     let mut draft = Draft::new(block);
     draft.put(prefix);
