@@ -5,6 +5,7 @@ mod support;
 use std::hint::spin_loop;
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use bellwire::Event;
 use bellwire::Expire;
@@ -34,8 +35,10 @@ fn raise_for_a_while(event: &Event, unheard: &Event, rounds: u64) -> u64 {
             queued += u64::from(raised == Raised::Queued);
             assert_eq!(unheard.raise(|_| ()), Raised::Unheard);
         }
-        // Time for the reactor to go to sleep; asking a clock could be a system call.
-        for _ in 0..3000 {
+        // Time for the reactor to go to sleep, now and then also for one that a tracer slows down;
+        // asking a clock could be a system call.
+        let pause = if n % 100 == 99 { 500_000 } else { 3000 };
+        for _ in 0..pause {
             spin_loop();
         }
     }
@@ -54,15 +57,20 @@ fn warm_up(event: &Event, unheard: &Event) {
     };
     let is_full = (0..1_000_000).any(|_| raise() != Raised::Queued);
     assert!(is_full, "the lane was never full");
-    raise_for_a_while(event, unheard, 100);
+    raise_for_a_while(event, unheard, 200);
 }
 
 /// Runs `act` with a heard and an unheard event. The receivers are not read: one loses what is
-/// too much, one makes the reactor keep it.
+/// too much, one makes the reactor keep it, though not so much that the arena's blocks are used up.
 fn with_events(act: impl FnOnce(&Event, &Event)) {
     let dir = TempDir::new();
     let (udp, unix) = (Udp::new(), Unix::at(&dir.file("e.sock")));
-    let (engine, event) = engine_with("E_X", config(|config| config.lane_events = 1024));
+    let config = config(|config| {
+        config.lane_events = 1024;
+        config.unix_backlog = 16;
+        config.unix_wait = Duration::from_secs(600);
+    });
+    let (engine, event) = engine_with("E_X", config);
     let unheard = engine.declare("E_Y").unwrap();
     for socket in [udp.socket(), unix.socket()] {
         engine.subscribe("E_X", &socket, Expire::Never).unwrap();

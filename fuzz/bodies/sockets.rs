@@ -14,7 +14,9 @@ pub(super) fn socket(bytes: &[u8]) {
     config.policy.files = Some("/".into());
     let still = Still::new(config);
     // A broker's client would connect by itself, to wherever the bytes say.
-    let is_brokers = ["rabbitmq", "kafka", "sqs"].iter().any(|scheme| text.contains(scheme));
+    let is_brokers = ["rabbitmq", "kafka", "sqs"]
+        .iter()
+        .any(|scheme| text.contains(scheme));
     if reads_again(&still, text) || is_brokers {
         return;
     }
