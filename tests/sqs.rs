@@ -457,7 +457,7 @@ fn events_wait_no_longer_than_they_may_and_a_shutdown_drains() {
     let address = moto.address;
     let url = moto.queue("q");
     let (engine, event) = heard_by(&format!("sqs:{url}"), |config| {
-        config.queue.age = Duration::from_millis(800);
+        config.queue.age = Duration::from_secs(5);
     });
     moto.kill();
     raise_all(&event, 0..300);

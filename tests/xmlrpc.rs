@@ -385,7 +385,7 @@ fn what_waits_too_long_is_dropped() {
     let mut server = Server::new();
     server.kill();
     let (engine, event) = heard_by(&server.socket(":m"), |config| {
-        config.queue.age = Duration::from_millis(200);
+        config.queue.age = Duration::from_secs(2);
     });
     raise_all(&event, 0..50);
     let stats = settled(&engine);
