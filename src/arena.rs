@@ -20,8 +20,11 @@ const ROOM: usize = ARENA_BLOCK_BYTES / 32;
 pub struct Arena {
     block: BytesMut,
     resting: VecDeque<BytesMut>,
-    /// Follows the largest payload seen, so that large ones do not grow a block each time.
+    /// Follows the largest payload of this block and the one before, so that large ones do not
+    /// grow a block each time.
     room: usize,
+    /// The largest payload of this block.
+    largest: usize,
 }
 
 impl Default for Arena {
@@ -31,6 +34,7 @@ impl Default for Arena {
             // With one more for a moment.
             resting: VecDeque::with_capacity(BLOCKS + 1),
             room: ROOM,
+            largest: 0,
         }
     }
 }
@@ -45,16 +49,31 @@ impl Arena {
         }
         let length = write(&mut self.block);
         let payload = self.block.split_to(length).freeze();
-        if payload.len() > self.room {
-            self.room = payload.len().next_power_of_two().min(ARENA_BLOCK_BYTES);
+        if payload.len() > self.largest {
+            self.note(payload.len());
         }
         payload
+    }
+
+    /// A payload is larger than all others of this block.
+    #[cold]
+    #[inline(never)]
+    fn note(&mut self, length: usize) {
+        if length > ARENA_BLOCK_BYTES {
+            // The block has grown for it, and would be kept as large as that.
+            self.block = BytesMut::zeroed(ARENA_BLOCK_BYTES);
+            return;
+        }
+        self.largest = length;
+        self.room = self.room.max(length.next_power_of_two());
     }
 
     /// Lays the used-up block to rest and takes the first one that is free again.
     #[cold]
     #[inline(never)]
     fn turn(&mut self) {
+        self.room = self.largest.next_power_of_two().max(ROOM);
+        self.largest = 0;
         let mut used = std::mem::take(&mut self.block);
         used.clear();
         if used.capacity() > 0 || !self.resting.is_empty() {
@@ -127,6 +146,22 @@ mod tests {
                 assert!(block.len() >= length, "it would grow");
                 length
             });
+        }
+    }
+
+    #[test]
+    fn after_a_large_payload_small_ones_share_a_block_again() {
+        for large in [LARGE, 10 * ARENA_BLOCK_BYTES] {
+            let mut arena = Arena::default();
+            write(&mut arena, large);
+            // One block may be given up for it.
+            let held: Vec<Bytes> = (0..20).map(|_| write(&mut arena, 100)).collect();
+            let neighbours = held.windows(2).filter(|pair| {
+                let [one, next] = pair else { return false };
+                next.as_ptr() as usize == one.as_ptr() as usize + 100
+            });
+            assert!(neighbours.count() >= 17, "{large}");
+            assert!(arena.block.capacity() <= ARENA_BLOCK_BYTES, "{large}");
         }
     }
 }

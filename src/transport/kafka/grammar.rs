@@ -124,11 +124,19 @@ fn check_topic(topic: &str) -> Result<(), String> {
     }
 }
 
-/// The value with `%xx` read. The error does not show it: it may be a secret.
+/// The value with `%xx` read. The error does not show it: it may be a secret, and so may a name be
+/// that is none of ours.
 fn decoded(name: &str, value: &str) -> Result<String, String> {
-    let text = decode(value, &format!("value of {name:?}"))?;
+    let is_ours = ["key", "group", "when_full"].contains(&name)
+        || name.starts_with("g.")
+        || name.starts_with("t.");
+    let what = match is_ours {
+        true => format!("value of {name:?}"),
+        false => "value of an option".to_owned(),
+    };
+    let text = decode(value, &what)?;
     match text.contains('\0') {
-        true => Err(format!("the value of {name:?} holds a NUL")),
+        true => Err(format!("the {what} holds a NUL")),
         false => Ok(text),
     }
 }
@@ -156,10 +164,12 @@ impl Text {
             ("key", _) => self.key = Some(value),
             ("when_full", value) => self.when_full = options::when_full(value)?,
             _ => {
-                return Err(format!(
-                    "unknown option {name:?}; known are key=PARAMETER, when_full=newest, and \
-                     librdkafka's properties as g.NAME=VALUE and t.NAME=VALUE"
-                ));
+                // It is not shown: it may be the rest of a password.
+                return Err(
+                    "unknown option; known are key=PARAMETER, when_full=newest, and \
+                            librdkafka's properties as g.NAME=VALUE and t.NAME=VALUE"
+                        .to_owned(),
+                );
             }
         }
         Ok(())

@@ -93,8 +93,9 @@ impl Options {
             ("when_full", _) => self.when_full = options::when_full(value)?,
             _ if self.reach.set(key, value)? => {}
             _ => {
+                // It is not shown: it may be the rest of a password.
                 return Err(format!(
-                    "unknown option {key:?}; known are exchange=NAME, persistent, \
+                    "unknown option; known are exchange=NAME, persistent, \
                      content_type=TYPE, when_full=newest, {}",
                     Reach::KNOWN
                 ));
@@ -257,6 +258,11 @@ mod tests {
             ("h:0/q", "bad host or port"),
             ("h:65536/q", "bad host or port"),
             ("user:s3cret/q", "bad host or port"),
+            ("u:pa/s3cret@h/exchange=e?q", "unknown option; known"),
+            (
+                "u:pa/s3cret;s3cret=@h/exchange=e?q",
+                "unknown option; known",
+            ),
             ("u:s3cret@x@h/q", "%40"),
             ("u:s3cret%4@h/q", "bad % in the password"),
             ("u:s3cret%ff@h/q", "the password is not UTF-8"),

@@ -89,8 +89,9 @@ impl Source {
                 }
                 _ if reach.set(key, value)? => {}
                 _ => {
+                    // It is not shown: it may be the rest of a password.
                     return Err(format!(
-                        "unknown option {key:?}; known are queue=NAME, prefetch=COUNT, {}",
+                        "unknown option; known are queue=NAME, prefetch=COUNT, {}",
                         Reach::KNOWN
                     ));
                 }
